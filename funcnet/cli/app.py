@@ -1,0 +1,174 @@
+"""The commands, their options, and how their errors are told.
+
+Whatever a user can cause ends in one line on the standard error and an exit status: 2 for a wrong
+option, 1 for everything else that cannot be done, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from funcnet.cli.terminal import complain, one_line
+from funcnet.cli.train import MOST_SEEDS, Options
+from funcnet.cli.train import train as do_train
+from funcnet.errors import FuncnetError
+
+__all__ = ["app", "main"]
+
+_LARGEST_WIDTH = 65_536
+_LARGEST_SEED = 2**31 - 1
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: The words after the name of the program; None takes those of the process.
+
+    Returns:
+        The exit status.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        status = app(args=words, prog_name="funcnet", standalone_mode=False)
+    except typer.TyperException as error:
+        complain(f"error: {' '.join(error.format_message().split())}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted; nothing is saved")
+        return 130
+    except (FuncnetError, OSError) as error:
+        complain(f"error: {one_line(error)}")
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            version = importlib.metadata.version("funcnet")
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed, run from its source)"
+        typer.echo(f"funcnet {version}")
+        raise typer.Exit
+
+
+def _positive(value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value} is not a positive number.")
+    return value
+
+
+def _below_one(value: float) -> float:
+    if not 0 <= value < 1:
+        raise typer.BadParameter(f"{value} is not in the range 0<=x<1.")
+    return value
+
+
+def _parse_widths(text: str) -> tuple[int, ...]:
+    """``"128,64"`` as ``(128, 64)``."""
+    try:
+        widths = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        widths = (0,)
+    if not all(0 < width <= _LARGEST_WIDTH for width in widths):
+        raise typer.BadParameter(
+            f"{text!r} must be widths from 1 to {_LARGEST_WIDTH}, as in 128,64.",
+            param_hint="'--hidden'",
+        )
+    return widths
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> int:
+    """Neural networks as pure functions, with every derivative in sight.
+
+    Without a command, `train` runs with its defaults.
+    """
+    return train() if context.invoked_subcommand is None else 0
+
+
+@app.command()
+def train(
+    epochs: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Passes over the training images.")
+    ] = Options.epochs,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = Options.batch_size,
+    learning_rate: Annotated[
+        float,
+        typer.Option(callback=_positive, help="Adam's first step size; it falls to 0 as a cosine."),
+    ] = Options.learning_rate,
+    hidden: Annotated[
+        str, typer.Option(metavar="WIDTHS", help="Widths of the hidden layers, as in 128,64.")
+    ] = ",".join(map(str, Options.hidden)),
+    label_smoothing: Annotated[
+        float,
+        typer.Option(callback=_below_one, help="Share of each label spread over all classes."),
+    ] = Options.label_smoothing,
+    seed: Annotated[
+        int, typer.Option(min=0, max=_LARGEST_SEED, help="Seed of all random numbers.")
+    ] = Options.seed,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MOST_SEEDS,
+            help="Train with so many seeds, from --seed on, and report the mean accuracy.",
+        ),
+    ] = Options.seeds,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Train on the arrays `images` and `labels` of this file "
+            "instead of the embedded digits.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to save. If it holds a run already, FOLDER-2, FOLDER-3, ... is taken.",
+        ),
+    ] = Options.out,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the accuracy and the folder.")
+    ] = False,
+) -> int:
+    """Train a multilayer perceptron to read handwritten digits.
+
+    The output folder gets the parameters (params.safetensors),
+    the metrics of each epoch (metrics.jsonl), the result with all options
+    (result.json) and a picture (learning_curve.png).
+
+    Ctrl-C ends the training and saves what there is.
+    """
+    return do_train(
+        Options(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            hidden=_parse_widths(hidden),
+            label_smoothing=label_smoothing,
+            seed=seed,
+            seeds=seeds,
+            data=data,
+            out=out,
+            quiet=quiet,
+        )
+    )

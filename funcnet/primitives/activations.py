@@ -1,0 +1,477 @@
+"""Smooth activation functions as a table of rules, from obvious to tricky.
+
+Each is elementwise: its Jacobian is diagonal, and both rules multiply by the slope, ``dy = phi'(x) t`` and
+``x_bar = ct phi'(x)``. Every function below stands with its slope. Values and first two
+derivatives d hold ``|error| <= 8 eps (|d| + |x d'|)`` over the whole range of float64, float32,
+bfloat16 and float16 (the last two computed in float32), far into the tails, where the textbook
+formulas cancel to 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+from jax import lax
+
+from funcnet.errors import ArgumentError
+from funcnet.primitives.elementwise import elementwise, in_float32
+from funcnet.primitives.products import (
+    mills_ratio,
+    tail_start,
+    times_bell,
+    times_cdf,
+    times_gauss,
+    times_sigmoid,
+)
+from funcnet.rules import rule
+from funcnet.structure import Structure
+from funcnet.typing import Array
+
+__all__ = [
+    "gelu",
+    "log_sigmoid",
+    "mish",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "tanh",
+]
+
+# Beyond +-1000 every exponential here is 0 or overflows, in each dtype; clipping the factor of a
+# vanished exponential there keeps 0 * inf away.
+_FAR = 1000.0
+
+
+def _clip(x: Array) -> Array:
+    return jnp.clip(x, -_FAR, _FAR)
+
+
+def _check_keep(name: str, keep: str) -> None:
+    if keep not in ("input", "output"):
+        raise ArgumentError(f"{name}: keep must be 'input' or 'output', got {keep!r}")
+
+
+# sigmoid and tanh: the slope from the input, or from the output. A slope is a rule itself where its own
+# derivative, left to the chain rule, would underflow early.
+
+
+@elementwise(
+    slope=lambda x: times_bell(-jnp.tanh(x / 2), x),
+    formula="y = sigma(x) sigma(-x)",
+)
+def _sigmoid_slope(x: Array) -> Array:
+    return times_bell(jnp.ones_like(x), x)
+
+
+@elementwise(
+    slope=lambda x: times_bell(-8 * jnp.tanh(x), 2 * x),
+    formula="y = 4 sigma(2x) sigma(-2x)",
+)
+def _tanh_slope(x: Array) -> Array:
+    return times_bell(jnp.full_like(x, 4.0), 2 * x)
+
+
+def _sigmoid_slope_of(kept: Array, keep: str) -> Array:
+    return _sigmoid_slope(kept) if keep == "input" else kept * (1 - kept)
+
+
+def _tanh_slope_of(kept: Array, keep: str) -> Array:
+    return _tanh_slope(kept) if keep == "input" else 1 - kept * kept
+
+
+def _input_or_output(y: Array, x: Array, keep: str) -> Array:
+    return x if keep == "input" else y
+
+
+@rule(
+    residuals=_input_or_output,
+    jvp=lambda kept, t, keep: _sigmoid_slope_of(kept, keep) * t,
+    vjp=lambda kept, ct, keep: ct * _sigmoid_slope_of(kept, keep),
+    structure=Structure.DIAGONAL,
+    formula="y = 1 / (1 + exp(-x))",
+    source="Rumelhart, Hinton & Williams 1986, eq. 2",
+    static_argnames="keep",
+)
+@in_float32
+def sigmoid(x: Array, keep: str = "input") -> Array:
+    """The logistic function, elementwise.
+
+    ``y = 1 / (1 + exp(-x))``, with slope ``sigma(x) sigma(-x)``:
+    ``dy = sigma(x) sigma(-x) t`` and ``x_bar = ct sigma(x) sigma(-x)``.
+
+    The textbook slope ``y (1 - y)`` is exactly 0 in float32 from x = 17 on, where the truth is 4e-8;
+    from the input no digit is lost. ``keep="output"`` uses the textbook slope and keeps y instead of x, which
+    saves an array where y is kept anyway, at the price of the upper tail.
+
+    Args:
+        x: Floating array of any shape.
+        keep: What the backward pass keeps, ``"input"`` or ``"output"``.
+
+    Returns:
+        Array of the shape and dtype of x, between 0 and 1.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+        ArgumentError: keep is neither of the two.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import sigmoid
+        >>> float(sigmoid(0.0)), float(jax.grad(sigmoid)(0.0))
+        (0.5, 0.25)
+        >>> float(jax.grad(sigmoid)(40.0)) > 0
+        True
+
+    References:
+        Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
+        Nature 323 (1986), eq. 2.
+    """
+    _check_keep("sigmoid", keep)
+    return lax.logistic(x)
+
+
+@rule(
+    residuals=_input_or_output,
+    jvp=lambda kept, t, keep: _tanh_slope_of(kept, keep) * t,
+    vjp=lambda kept, ct, keep: ct * _tanh_slope_of(kept, keep),
+    structure=Structure.DIAGONAL,
+    formula="y = (exp(x) - exp(-x)) / (exp(x) + exp(-x))",
+    source="LeCun, Bottou, Orr & Mueller 1998, sec. 4.4",
+    static_argnames="keep",
+)
+@in_float32
+def tanh(x: Array, keep: str = "input") -> Array:
+    """The hyperbolic tangent, elementwise.
+
+    ``y = tanh(x)``, with slope ``1 - y^2 = 4 sigma(2x) sigma(-2x)``:
+    ``dy = 4 sigma(2x) sigma(-2x) t`` and ``x_bar = 4 ct sigma(2x) sigma(-2x)``.
+
+    ``1 - y^2`` is exactly 0 in float32 from x = 9 on, where the truth is 6e-8; from the input no digit is
+    lost. ``keep="output"`` uses it and keeps y instead of x.
+
+    Args:
+        x: Floating array of any shape.
+        keep: What the backward pass keeps, ``"input"`` or ``"output"``.
+
+    Returns:
+        Array of the shape and dtype of x, between -1 and 1.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+        ArgumentError: keep is neither of the two.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import tanh
+        >>> float(tanh(0.0)), float(jax.grad(tanh)(0.0))
+        (0.0, 1.0)
+
+    References:
+        LeCun, Bottou, Orr & Mueller, Efficient BackProp (1998), section 4.4.
+    """
+    _check_keep("tanh", keep)
+    return lax.tanh(x)
+
+
+# The softplus family: integrals of the sigmoid
+
+
+@elementwise(
+    slope=lambda x: sigmoid(x),
+    formula="y = log(1 + exp(x))",
+    source="Dugas et al. 2000, eq. 4",
+)
+def softplus(x: Array) -> Array:
+    """The smooth ramp, elementwise.
+
+    ``y = log(1 + exp(x))``, with slope ``sigma(x)``: ``dy = sigma(x) t`` and ``x_bar = ct sigma(x)``.
+
+    Args:
+        x: Floating array of any shape.
+
+    Returns:
+        Array of the shape and dtype of x, never negative.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import softplus
+        >>> float(softplus(1e4)), float(jax.grad(softplus)(0.0))
+        (10000.0, 0.5)
+
+    References:
+        Dugas, Bengio, Belisle, Nadeau & Garcia, Incorporating second-order functional knowledge
+        for better option pricing, NIPS 2000, eq. 4.
+    """
+    return jnp.maximum(x, 0.0) + lax.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@elementwise(
+    slope=lambda x: sigmoid(-x),
+    formula="y = -log(1 + exp(-x))",
+    source="the logarithm of sigmoid",
+)
+def log_sigmoid(x: Array) -> Array:
+    """The logarithm of the logistic function, elementwise.
+
+    ``y = log sigma(x) = -softplus(-x)``, with slope ``sigma(-x)``: ``dy = sigma(-x) t`` and
+    ``x_bar = ct sigma(-x)``.
+
+    Args:
+        x: Floating array of any shape.
+
+    Returns:
+        Array of the shape and dtype of x, never positive.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import log_sigmoid
+        >>> float(log_sigmoid(-1e4)), float(jax.grad(log_sigmoid)(0.0))
+        (-10000.0, 0.5)
+    """
+    return jnp.minimum(x, 0.0) - lax.log1p(jnp.exp(-jnp.abs(x)))
+
+
+# Gated inputs: x times a smooth step
+
+
+def _silu_curvature(x: Array) -> Array:
+    x = _clip(x)
+    return times_bell(2 - x * jnp.tanh(x / 2), x)
+
+
+@elementwise(slope=_silu_curvature, formula="y = sigma(x) (1 + x sigma(-x))")
+def _silu_slope(x: Array) -> Array:
+    x = _clip(x)
+    return times_sigmoid(1 + x * sigmoid(-x), x)
+
+
+@elementwise(
+    slope=_silu_slope,
+    formula="y = x sigma(x)",
+    source="Elfwing, Uchibe & Doya 2018, eq. 5; Hendrycks & Gimpel 2016",
+)
+def silu(x: Array) -> Array:
+    """The sigmoid-weighted linear unit (swish), elementwise.
+
+    ``y = x sigma(x)``, with slope ``s(x) = sigma(x) (1 + x sigma(-x))``: ``dy = s(x) t`` and
+    ``x_bar = ct s(x)``.
+
+    Args:
+        x: Floating array of any shape.
+
+    Returns:
+        Array of the shape and dtype of x, at least -0.2785.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import silu
+        >>> float(silu(0.0)), float(jax.grad(silu)(0.0))
+        (0.0, 0.5)
+
+    References:
+        Elfwing, Uchibe & Doya, Sigmoid-weighted linear units (2018), eq. 5 and 6.
+    """
+    x = jnp.maximum(x, -_FAR)
+    return times_sigmoid(x, x)
+
+
+# The tanh form is x sigma(z), for (1 + tanh(u)) / 2 = sigma(2u); z, dz and ddz are z = 2u and its derivatives.
+
+_GELU_SCALE = 2 * math.sqrt(2 / math.pi)
+
+
+def _gelu_argument(x: Array) -> Array:
+    return _GELU_SCALE * x * (1 + 0.044715 * (x * x))
+
+
+def _gelu_argument_slope(x: Array) -> Array:
+    return _GELU_SCALE * (1 + 0.134145 * (x * x))
+
+
+def _gelu_curvature(x: Array, approximate: bool) -> Array:
+    x = jnp.clip(x, -50.0, 50.0)
+    if not approximate:
+        return times_gauss(2 - x * x, x)
+    z, dz = _gelu_argument(x), _gelu_argument_slope(x)
+    ddz = _GELU_SCALE * 0.26829 * x
+    return times_bell(2 * dz + x * (ddz - dz * dz * jnp.tanh(z / 2)), z)
+
+
+@elementwise(slope=_gelu_curvature, formula="y = d gelu / dx", static_argnames=("approximate",))
+def _gelu_slope(x: Array, approximate: bool) -> Array:
+    x = jnp.clip(x, -50.0, 50.0)
+    if approximate:
+        z = _gelu_argument(x)
+        return times_sigmoid(1 + x * _gelu_argument_slope(x) * sigmoid(-z), z)
+    tail = x < -tail_start(x)
+    outer = jnp.where(tail, x, -tail_start(x))
+    body = times_cdf(jnp.ones_like(x), x) + times_gauss(x, x)
+    return jnp.where(tail, times_gauss(outer + mills_ratio(outer), outer), body)
+
+
+@elementwise(
+    slope=_gelu_slope,
+    formula="y = x Phi(x), or x sigma(2 sqrt(2/pi) (x + 0.044715 x^3)) if approximate",
+    source="Hendrycks & Gimpel 2016, sec. 2",
+    static_argnames=("approximate",),
+)
+def gelu(x: Array, approximate: bool = True) -> Array:
+    """The Gaussian error linear unit, elementwise; the tanh form by default, as in `jax.nn`.
+
+    Exactly, ``y = x Phi(x)`` with slope ``s(x) = Phi(x) + x phi(x)``, where Phi and phi are the cumulative distribution
+    and the density of N(0, 1). The approximate form is ``y = x (1 + tanh(u)) / 2 = x sigma(2u)`` with
+    ``u = sqrt(2/pi) (x + 0.044715 x^3)`` and slope ``s(x) = sigma(2u) + 2 x u' sigma(2u) sigma(-2u)``. In both,
+    ``dy = s(x) t`` and ``x_bar = ct s(x)``.
+
+    Args:
+        x: Floating array of any shape.
+        approximate: The tanh form (True) or the exact one (False).
+
+    Returns:
+        Array of the shape and dtype of x, at least -0.17.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import gelu
+        >>> float(gelu(0.0)), float(jax.grad(gelu)(0.0))
+        (0.0, 0.5)
+        >>> round(float(gelu(1.0, approximate=False)), 4)
+        0.8413
+
+    References:
+        Hendrycks & Gimpel, Gaussian Error Linear Units, arXiv 1606.08415, section 2.
+    """
+    x = jnp.maximum(x, -50.0)
+    if approximate:
+        return times_sigmoid(x, _gelu_argument(x))
+    return times_cdf(x, x)
+
+
+# Quotients
+
+
+def _softsign_curvature(x: Array) -> Array:
+    shrunk = 1 / (1 + jnp.abs(x))
+    return -2 * jnp.sign(x) * shrunk * shrunk * shrunk
+
+
+@elementwise(slope=_softsign_curvature, formula="y = 1 / (1 + |x|)^2")
+def _softsign_slope(x: Array) -> Array:
+    return jnp.square(1 / (1 + jnp.abs(x)))
+
+
+@elementwise(
+    slope=_softsign_slope,
+    formula="y = x / (1 + |x|)",
+    source="Glorot & Bengio 2010, sec. 3",
+)
+def softsign(x: Array) -> Array:
+    """The softsign, elementwise: saturates like 1/x where tanh does exponentially.
+
+    ``y = x / (1 + |x|)``, with slope ``s(x) = 1 / (1 + |x|)^2``: ``dy = s(x) t`` and ``x_bar = ct s(x)``.
+    The second derivative jumps from 2 to -2 at 0, where it is taken to be 0.
+
+    Args:
+        x: Floating array of any shape.
+
+    Returns:
+        Array of the shape and dtype of x, between -1 and 1.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import softsign
+        >>> float(softsign(1.0)), float(jax.grad(softsign)(1.0))
+        (0.5, 0.25)
+
+    References:
+        Glorot & Bengio, Understanding the difficulty of training deep feedforward neural
+        networks, AISTATS 2010, section 3.
+    """
+    largest = jnp.finfo(x.dtype).max
+    x = jnp.clip(x, -largest, largest)
+    return x / (1 + jnp.abs(x))
+
+
+# With e = exp(x), tanh(softplus(x)) = e (e + 2) / D, where D = e^2 + 2 e + 2. For x > 0 numerator and
+# denominator are divided by the power of e that keeps them finite, and n = exp(-x) stands in them.
+# For x < 0 the factor e is applied in two halves, so that it does not underflow before the product.
+
+
+def _mish_parts(x: Array) -> tuple[Array, Array, Array]:
+    half = jnp.exp(-jnp.abs(x) / 2)
+    small = half * half
+    return x > 0, half, small
+
+
+def _mish_curvature(x: Array) -> Array:
+    x = _clip(x)
+    right, half, s = _mish_parts(x)
+    d_left, d_right = 2 + s * (2 + s), 1 + s * (2 + 2 * s)
+    left = 2 * (s + 1) * d_left + x * (2 + s * (2 - s * (3 + 2 * s)))
+    left = 4 * (half * left) * half / (d_left * d_left * d_left)
+    rest = 2 * (1 + s) * d_right + x * (s * (s * (2 * s + 2) - 3) - 2)
+    rest = 4 * (s * rest) * s / (d_right * d_right * d_right)
+    return jnp.where(right, rest, left)
+
+
+@elementwise(slope=_mish_curvature, formula="y = w + 4 x e (e + 1) / D^2")
+def _mish_slope(x: Array) -> Array:
+    x = _clip(x)
+    right, half, s = _mish_parts(x)
+    d_left, d_right = 2 + s * (2 + s), 1 + s * (2 + 2 * s)
+    left = (s + 2) / d_left + 4 * x * (s + 1) / (d_left * d_left)
+    left = (half * left) * half
+    rest = (1 + 2 * s) / d_right + 4 * x * (s * s) * (1 + s) / (d_right * d_right)
+    return jnp.where(right, rest, left)
+
+
+@elementwise(
+    slope=_mish_slope,
+    formula="y = x tanh(log(1 + exp(x)))",
+    source="Misra 2019, eq. 1",
+)
+def mish(x: Array) -> Array:
+    """The mish, elementwise.
+
+    ``y = x w(x)`` with ``w(x) = tanh(softplus(x)) = e (e + 2) / D``, ``e = exp(x)``, ``D = e^2 + 2 e + 2``, and slope
+    ``s(x) = w(x) + 4 x e (e + 1) / D^2``: ``dy = s(x) t`` and ``x_bar = ct s(x)``.
+
+    Args:
+        x: Floating array of any shape.
+
+    Returns:
+        Array of the shape and dtype of x, at least -0.3088.
+
+    Raises:
+        DTypeError: x is not a real floating array.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import mish
+        >>> float(mish(0.0)), round(float(jax.grad(mish)(0.0)), 4)
+        (0.0, 0.6)
+
+    References:
+        Misra, Mish: a self regularized non-monotonic activation function, arXiv 1908.08681, eq. 1.
+    """
+    x = jnp.maximum(x, -_FAR)
+    right, half, s = _mish_parts(x)
+    left = ((x * half) * half) * (s + 2) / (2 + s * (2 + s))
+    return jnp.where(right, x * ((1 + 2 * s) / (1 + s * (2 + 2 * s))), left)
