@@ -135,6 +135,13 @@ def check_same(name: str, expected: PyTree, given: PyTree) -> None:
     Raises:
         ShapeError: If a path stands in only one of them, if the containers differ, or if the
             shapes at a path differ. The message names the paths.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> check_same("f", {"kernel": jnp.ones(2)}, {"kernel": jnp.ones(3)})
+        Traceback (most recent call last):
+            ...
+        funcnet.errors.ShapeError: f: the leaf 'kernel' has shape (2,) in the first tree and ...
     """
     _check_paths(name, paths(expected), paths(given), "the first tree", "the second tree")
     first, second = jax.tree.structure(expected), jax.tree.structure(given)
@@ -161,6 +168,11 @@ def add(x: PyTree, y: PyTree) -> PyTree:
 
     Raises:
         ShapeError: If the structures or the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> add({"a": jnp.array([1.0, 2.0])}, {"a": jnp.ones(2)})
+        {'a': Array([2., 3.], dtype=float32)}
     """
     check_same("add", x, y)
     return jax.tree.map(jnp.add, x, y)
@@ -178,6 +190,11 @@ def subtract(x: PyTree, y: PyTree) -> PyTree:
 
     Raises:
         ShapeError: If the structures or the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> subtract({"a": jnp.array([1.0, 2.0])}, {"a": jnp.ones(2)})
+        {'a': Array([0., 1.], dtype=float32)}
     """
     check_same("subtract", x, y)
     return jax.tree.map(jnp.subtract, x, y)
@@ -195,6 +212,11 @@ def scale(factor: ArrayLike, x: PyTree) -> PyTree:
 
     Raises:
         DTypeError: If a leaf is of an integer or boolean dtype, which could not hold the product.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> scale(3.0, {"a": jnp.ones(2)})
+        {'a': Array([3., 3.], dtype=float32)}
     """
     for path, leaf in flatten(x).items():
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
@@ -260,6 +282,11 @@ def zeros_like(x: PyTree) -> PyTree:
 
     Returns:
         A tree of the same structure, shapes and dtypes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> zeros_like({"a": jax.ShapeDtypeStruct((2,), jnp.float32)})
+        {'a': Array([0., 0.], dtype=float32)}
     """
     return jax.tree.map(jnp.zeros_like, x)
 
@@ -273,6 +300,12 @@ def normal_like(key: Key, x: PyTree) -> PyTree:
 
     Returns:
         A tree of the same structure, shapes and dtypes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> tangent = normal_like(jax.random.key(0), {"a": jnp.zeros(2), "b": jnp.zeros((3, 1))})
+        >>> jax.tree.map(jnp.shape, tangent)
+        {'a': (2,), 'b': (3, 1)}
     """
     leaves, treedef = jax.tree.flatten(x)
     keys = jax.random.split(key, max(1, len(leaves)))

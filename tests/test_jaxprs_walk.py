@@ -194,14 +194,15 @@ def test_what_feeds_only_a_dead_operand_is_dead() -> None:
 
 def test_a_carried_value_lives_if_a_later_round_needs_it() -> None:
     # c reaches b one round later, b reaches a, and d reaches nothing but itself.
-    def step(carry: Any, _: Any) -> Any:
-        a, b, c, d = carry
-        return (jnp.sin(a) + b, c, jnp.cos(c), jnp.exp(d)), jnp.tanh(a)
+    # The step also reads a constant from outside and a slice, which are not carried.
+    def f(x: Any, w: Any) -> Any:
+        def step(carry: Any, slice_: Any) -> Any:
+            a, b, c, d = carry
+            return (jnp.sin(a) + b, c, jnp.cos(c) * w - slice_, jnp.exp(d)), jnp.tanh(a)
 
-    def f(x: Any) -> Any:
-        return jax.lax.scan(step, (x, x, x, x), None, length=3)[0][0]
+        return jax.lax.scan(step, (x, x, x, x), jnp.stack([x, x]))[0][0]
 
-    assert sorted(e.name for e in visit(f, X)) == ["add", "cos", "sin"]
+    assert sorted(e.name for e in visit(f, X, X) if e.path) == ["add", "cos", "mul", "sin", "sub"]
 
 
 def test_a_while_loop_keeps_what_its_condition_needs() -> None:
@@ -229,7 +230,8 @@ def test_side_effects_live() -> None:
 
 def everything(x: Any, n: Any) -> Any:
     table = np.arange(3, dtype=np.float32)
-    y = squash(double(x)) + jax.jit(lambda z: triple(z) * jnp.asarray(table))(x)
+    scaled = jax.jit(lambda z: triple(z) * jnp.asarray(table))
+    y = squash(double(x)) + scaled(x) - squash(scaled(x + 1.0))
     y = squash(squash(y))
     y = scan(lambda c: squash(double(c)), y, 3)
     y = jax.lax.cond(n > 1, squash, lambda z: z, y)
@@ -248,6 +250,8 @@ def test_inlining_keeps_values_and_inputs_and_outputs() -> None:
     x = np.array([0.5, -1.0, 2.0], np.float32)
     for before, after in zip(jaxpr_as_fun(traced)(x, 3), jaxpr_as_fun(flat)(x, 3), strict=True):
         np.testing.assert_allclose(before, after, rtol=1e-6)
+    made = [v for eqn in flat.jaxpr.eqns for v in eqn.outvars]
+    assert len(made) == len(set(made))
     bodies = [body for eqn in flat.jaxpr.eqns for body in look_inside(eqn).bodies]
     assert {body.role for body in bodies} == {"loop", "branch"}
     assert [a.shape for a in flat.in_avals] == [(3,), ()]

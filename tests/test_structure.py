@@ -131,6 +131,13 @@ def test_tolerance_forgives_rounding(kind: Structure) -> None:
     assert holds(kind, matrix + noise, out, into, tolerance=1e-11)
 
 
+def test_tolerance_is_relative_to_the_largest_entry() -> None:
+    matrix = np.diag([1e6, 1.0])
+    matrix[0, 1] = 1e-4
+    assert holds(S.DIAGONAL, matrix, (2,), (2,), tolerance=1e-9)
+    assert not holds(S.DIAGONAL, 1e-6 * matrix, (2,), (2,), tolerance=1e-11)
+
+
 @pytest.mark.parametrize("kind", S)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_no_structure_holds_where_an_entry_is_not_finite(kind: Structure, value: float) -> None:

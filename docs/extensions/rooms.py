@@ -18,7 +18,7 @@ import pkgutil
 import textwrap
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -65,7 +65,10 @@ def _find(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError:  # the name of a method: its class is no module
+    except (
+        ImportError,
+        ValueError,
+    ):  # the name of a method, or a bare name
         return None
 
 
@@ -200,10 +203,12 @@ def skip_fields(
 
 
 def resolve_alias(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
-    """Find a type of a signature that is documented as data, as aliases of types are."""
+    """Find a type of a signature that is documented as data, as aliases are; TypeVars are not."""
     if node.get("refdomain") != "py" or node.get("reftype") != "class":
         return None
     domain, page, target = env.domains.python_domain, node["refdoc"], node["reftarget"]
+    if isinstance(_find(target), TypeVar):
+        return content
     return domain.resolve_xref(env, page, app.builder, "obj", target, node, content)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import typer
 
 from funcnet.cli.terminal import complain, one_line
@@ -43,10 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         complain(f"error: {' '.join(error.format_message().split())}")
         return error.exit_code
-    except KeyboardInterrupt:
-        complain("interrupted; nothing is saved")
-        return 130
-    except (FuncnetError, OSError) as error:
+    except (FuncnetError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         complain(f"error: {one_line(error)}")
         return 1
     return status if isinstance(status, int) else 0
@@ -158,17 +156,20 @@ def train(
 
     Ctrl-C ends the training and saves what there is.
     """
-    return do_train(
-        Options(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            hidden=_parse_widths(hidden),
-            label_smoothing=label_smoothing,
-            seed=seed,
-            seeds=seeds,
-            data=data,
-            out=out,
-            quiet=quiet,
-        )
+    options = Options(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        hidden=_parse_widths(hidden),
+        label_smoothing=label_smoothing,
+        seed=seed,
+        seeds=seeds,
+        data=data,
+        out=out,
+        quiet=quiet,
     )
+    try:
+        return do_train(options)
+    except KeyboardInterrupt:  # which typer would take without a word
+        complain("interrupted; nothing is saved")
+        return 130

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -112,7 +113,7 @@ def save_run(
             folder = place()
             folder.mkdir(parents=True, exist_ok=True)
             files = _save_numbers(folder, runs, result)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
             problems.append(f"could not save the run: {one_line(error)}")
             continue
         try:
@@ -132,13 +133,22 @@ def _save_numbers(folder: Path, runs: Sequence[Run], result: dict[str, Any]) -> 
         )
         save_params(folder / files[-1], run.params)
     lines = [
-        json.dumps({"seed": run.seed, "epoch": epoch} | metrics)
+        json.dumps(_finite({"seed": run.seed, "epoch": epoch} | metrics))
         for run in runs
         for epoch, metrics in enumerate(run.history, start=1)
     ]
     write_atomically(folder / METRICS, "".join(f"{line}\n" for line in lines).encode())
-    write_atomically(folder / RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    write_atomically(folder / RESULT, (json.dumps(_finite(result), indent=2) + "\n").encode())
     return [*files, METRICS, RESULT]
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for infinities and NaN, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _places(wanted: Path) -> Iterator[Callable[[], Path]]:

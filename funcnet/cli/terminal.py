@@ -65,7 +65,8 @@ class Output:
         except OSError as error:
             self.failure = error
             # Python flushes the standard output once more when it ends, and would fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Progress(Protocol):

@@ -43,6 +43,7 @@ MOST_SEEDS = len(_STUDENT_T) + 1
 """The largest number of seeds in one call."""
 
 _PICTURE_BYTES = 200_000  # about what a learning curve and the metrics take
+_PROBE_BYTES = 2**26  # more than that is not written to try a folder
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,16 @@ def train(options: Options) -> int:
             if not job.runs:
                 raise
         status = job.save(time.perf_counter() - start)
-        if status == 0:
+        if status == 0 and not options.quiet:
             output.line()
             output.line(str(gradient_cost_table(job.loss, job.runs[0].params, job.first_batch())))
         if interruption.pressed:
             return 130
         if output.failure is not None:
-            complain(f"error: the standard output broke off: {one_line(output.failure)}")
+            complain(
+                f"error: the standard output broke off ({one_line(output.failure)}); "
+                f"the run is saved in {job.folder}"
+            )
             return 1
         return status
 
@@ -113,10 +117,12 @@ class _Job:
         self.epoch: Step = make_epoch(self.loss, self.optimizer, options.batch_size)
         self.evaluate = jax.jit(self._evaluate)
         self.runs: list[Run] = []
+        self.folder: Path | None = None
         self.diverged = False
         sizes = jax.eval_shape(self.net.init, jax.random.key(0), self.first_batch().images)
         bytes_per_seed = sum(4 * leaf.size for leaf in jax.tree.leaves(sizes))
-        check_writable(options.out, _PICTURE_BYTES + options.seeds * bytes_per_seed)
+        needed = _PICTURE_BYTES + options.seeds * bytes_per_seed
+        check_writable(options.out, min(needed, _PROBE_BYTES))
 
     @property
     def stopped(self) -> bool:
@@ -164,6 +170,7 @@ class _Job:
         finished = not self.stopped and len(self.runs) == self.options.seeds
         result = self._result(seconds, finished)
         saved = save_run(self.options.out, self.runs, result, self._draw)
+        self.folder = saved.folder
         for problem in saved.problems:
             complain(f"error: {problem}")
         self._tell_accuracy(seconds)

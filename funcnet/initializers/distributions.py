@@ -16,7 +16,8 @@ def normal(stddev: float = 0.01) -> Init:
     """Draw from N(0, stddev^2).
 
     The default, 0.01, is the lecture's small random start. It suits shallow networks: in deep ones
-    signals shrink from layer to layer, see :func:`he_normal` and :func:`xavier_normal`.
+    signals shrink from layer to layer, see :func:`~funcnet.initializers.he_normal` and
+    :func:`~funcnet.initializers.xavier_normal`.
 
     Args:
         stddev: the standard deviation, at least 0.
@@ -81,7 +82,7 @@ def truncated_normal(stddev: float = 0.01, *, lower: float = -2.0, upper: float 
     ``stddev`` is that of the normal before its tails are cut, as in
     ``jax.nn.initializers.truncated_normal``: cut at two standard deviations, the draws have 0.8796
     of it. The truncated members of the variance-scaling family, such as
-    :func:`truncated_he_normal`, correct for that.
+    :func:`~funcnet.initializers.truncated_he_normal`, correct for that.
 
     Args:
         stddev: the standard deviation before the cut, at least 0.

@@ -74,15 +74,15 @@ def fans(
 def fans_for(
     name: str, shape: Shape, in_axis: Axes, out_axis: Axes, batch_axis: Axes, groups: int
 ) -> tuple[int, int]:
-    """:func:`fans` on behalf of another function, whose name the errors carry.
+    """Fans for another function, whose name the errors carry.
 
     Args:
         name: that function's name.
-        shape: as for :func:`fans`.
-        in_axis: as for :func:`fans`.
-        out_axis: as for :func:`fans`.
-        batch_axis: as for :func:`fans`.
-        groups: as for :func:`fans`.
+        shape: as for :func:`~funcnet.initializers.fans`.
+        in_axis: as for :func:`~funcnet.initializers.fans`.
+        out_axis: as for :func:`~funcnet.initializers.fans`.
+        batch_axis: as for :func:`~funcnet.initializers.fans`.
+        groups: as for :func:`~funcnet.initializers.fans`.
 
     Returns:
         ``(fan_in, fan_out)``.

@@ -2,9 +2,9 @@
 
 A product of random matrices keeps the mean length of a vector when each has the right variance, and
 still stretches some directions and crushes others, more with every layer. Orthogonal matrices keep
-every length (Saxe et al. 2014); :func:`delta_orthogonal` puts one into the middle of a
-convolution's window (Xiao et al. 2018), and :func:`identity` is the simplest of them all (Le et al.
-2015).
+every length (Saxe et al. 2014); :func:`~funcnet.initializers.delta_orthogonal` puts one into the
+middle of a convolution's window (Xiao et al. 2018), and :func:`~funcnet.initializers.identity` is
+the simplest of them all (Le et al. 2015).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def orthogonal(scale: float = 1.0, *, out_axis: Axes = -1, batch_axis: Axes = ()
     Returns:
         ``init(key, shape, dtype=jnp.float32)``, for shapes that have rows and columns. Convolution
         kernels ``(*window, in, out)`` are orthogonal from patches to outputs; for a convolution
-        that keeps lengths see :func:`delta_orthogonal`.
+        that keeps lengths see :func:`~funcnet.initializers.delta_orthogonal`.
 
     Raises:
         ArgumentError: if ``scale`` is not finite.
@@ -185,8 +185,6 @@ def identity(scale: float = 1.0, *, groups: int = 1) -> Init:
 
 
 def _haar(key: Key, stack: int, n_rows: int, n_columns: int, dtype: DTypeLike) -> Array:
-    if 0 in (stack, n_rows, n_columns):
-        return jnp.zeros((stack, n_rows, n_columns), dtype)
     tall = (stack, max(n_rows, n_columns), min(n_rows, n_columns))
     q, r = jnp.linalg.qr(jax.random.normal(key, tall, dtype))
     diagonal = jnp.diagonal(r, axis1=-2, axis2=-1)

@@ -10,12 +10,12 @@ preset                    scale      n             source
 
 Here ``*_normal`` is a normal distribution, as in the papers and in lectures. What
 ``jax.nn.initializers`` calls ``he_normal``, ``lecun_normal`` and ``glorot_normal`` is a normal cut
-off at two standard deviations and stretched to the same variance: these are
-:func:`truncated_he_normal`, :func:`truncated_lecun_normal` and :func:`truncated_xavier_normal`.
-Some libraries write Glorot for Xavier, and Kaiming for He.
+off at two standard deviations and stretched to the same variance: that is ``truncated_he_normal``,
+``truncated_lecun_normal`` and ``truncated_xavier_normal`` here. Some libraries write Glorot for
+Xavier, and Kaiming for He.
 
 ``lecun_*`` and ``he_*`` count inputs only, which a grouped convolution's kernel shows in its shape;
-``xavier_*`` count outputs too and take ``groups``: see :func:`fans`.
+``xavier_*`` count outputs too and take ``groups``: see :func:`~funcnet.initializers.fans`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ E[x^2]``; in the backward pass a cotangent adds ``n_out``. ``Var w = scale / n``
 or a compromise, and the presets are the choices that have names.
 
 For other activations than the identity and ReLU, the scale that keeps a signal's size is
-``gain(activation)**2``: see :func:`gain`.
+``gain(activation)**2``: see :func:`~funcnet.initializers.gain`.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def variance_scaling(
     ``"uniform"``           ``U(-sqrt(3) s, sqrt(3) s)``
     ======================  ==========================================================
 
-    All three have the variance ``scale / n``. The fans are those of :func:`fans`, which says how
-    convolutions, their groups and stacked kernels are counted.
+    All three have the variance ``scale / n``. The fans are those of
+    :func:`~funcnet.initializers.fans`, which says how convolutions, their groups and stacked
+    kernels are counted.
 
     Args:
         scale: the variance times ``n``, at least 0.
@@ -100,15 +101,15 @@ def scaled(
     axes: tuple[Axes, Axes, Axes],
     groups: int = 1,
 ) -> Init:
-    """:func:`variance_scaling` on behalf of a preset, whose name the errors carry.
+    """Variance scaling for a preset, whose name the errors carry.
 
     Args:
         name: the preset's name.
-        scale: as for :func:`variance_scaling`.
-        mode: as for :func:`variance_scaling`.
-        distribution: as for :func:`variance_scaling`.
+        scale: as for :func:`~funcnet.initializers.variance_scaling`.
+        mode: as for :func:`~funcnet.initializers.variance_scaling`.
+        distribution: as for :func:`~funcnet.initializers.variance_scaling`.
         axes: ``(in_axis, out_axis, batch_axis)``.
-        groups: as for :func:`variance_scaling`.
+        groups: as for :func:`~funcnet.initializers.variance_scaling`.
 
     Returns:
         ``init(key, shape, dtype=jnp.float32)``.

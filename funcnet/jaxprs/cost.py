@@ -189,6 +189,12 @@ def cost_of(jaxpr: Jaxpr, used: Sequence[bool]) -> Cost:
 
     Returns:
         A :class:`Cost`, by the rules of :func:`flops`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> jaxpr = jax.make_jaxpr(lambda x: (x + x, jnp.sin(x) * x))(jnp.ones(10)).jaxpr
+        >>> cost_of(jaxpr, [True, False]).flops
+        10
     """
     parts: list[Cost] = []
     for eqn, bodies in live_equations(jaxpr, used):

@@ -77,6 +77,9 @@ def register_opener(
         opener: Returns, for an equation of that primitive, the function that it computes: a
             jaxpr from the operands of the equation to its results.
         label: Returns a name for the function; without it, the name of the primitive is used.
+
+    Example:
+        >>> register_opener("my_call", lambda eqn: eqn.params["call_jaxpr"])
     """
     _openers[primitive_name] = (opener, label or (lambda eqn: primitive_name))
 
@@ -90,6 +93,13 @@ def look_inside(eqn: JaxprEqn) -> Nesting:
     Returns:
         The functions inside. Functions that an operation only uses to combine two numbers, as
         ``reduce`` and ``scatter`` do, do not count.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> loop = lambda x: jax.lax.fori_loop(0, 5, lambda i, c: jnp.sin(c), x)
+        >>> eqn = jax.make_jaxpr(loop)(1.0).eqns[-1]
+        >>> [body.trips for body in look_inside(eqn).bodies]
+        [5]
     """
     name = eqn.primitive.name
     if name in _openers:

@@ -150,6 +150,12 @@ def live_equations(jaxpr: Jaxpr, used: Sequence[bool]) -> list[tuple[JaxprEqn, L
         The equations that are needed or have side effects, in order, each with what
         :func:`~funcnet.jaxprs.look_inside` finds in it and a mask of the outputs that are used
         there. What a loop carries is used if a later round of the loop uses it.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> jaxpr = jax.make_jaxpr(lambda x: (x + x, jnp.sin(x) * x))(1.0).jaxpr
+        >>> [eqn.primitive.name for eqn, _ in live_equations(jaxpr, [False, True])]
+        ['sin', 'mul']
     """
     return _analyse(jaxpr, used)[0]
 
@@ -238,9 +244,7 @@ class _Inliner:
 
     def add(self, jaxpr: ClosedJaxpr, env: dict[Var, Any], around: Any = None) -> None:
         """Append a function called at a place; `env` knows its inputs, and learns its outputs."""
-        for var, const in zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True):
-            env[var] = Var(var.aval)
-            self.consts[env[var]] = const
+        self.consts.update(zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True))
         for eqn in jaxpr.jaxpr.eqns:
             place = _placed(eqn.source_info, around)
             operands = [_read(env, v) for v in eqn.invars]

@@ -58,7 +58,7 @@ def kind_of(layer: AnyLayer) -> str:
     return kind if kind.isidentifier() else "layer"
 
 
-def plain_if_all_are(layer: StatefulLayer, children: Iterable[AnyLayer]) -> AnyLayer:
+def plain_if_all_are(layer: StatefulLayer, children: Iterable[AnyLayer]) -> Any:
     """A combination, written for the stateful case, as a plain layer if all its children are."""
     if not all(isinstance(child, Layer) for child in children):
         return layer

@@ -32,7 +32,15 @@ __all__ = ["SEPARATOR", "Child", "fold_in_name", "output_shapes", "recording_out
 SEPARATOR = "/"
 
 _path: ContextVar[tuple[str, ...]] = ContextVar("path", default=())
-_outputs: ContextVar[dict[str, PyTree] | None] = ContextVar("outputs", default=None)
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self.outputs: dict[str, PyTree] = {}
+
+
+# JAX's caches look at this: a recorder sees all layers, also those whose trace is in a cache.
+_recorder = jax.make_user_context(None)
 
 
 class Child(NamedTuple):
@@ -111,19 +119,15 @@ def recording_outputs() -> Iterator[dict[str, PyTree]]:
     Yields:
         A dict from the path to the shapes of the output, filled while the block runs.
     """
-    outputs: dict[str, PyTree] = {}
-    token = _outputs.set(outputs)
-    try:
-        yield outputs
-    finally:
-        _outputs.reset(token)
+    recorder = _Recorder()
+    with _recorder(recorder):
+        yield recorder.outputs
 
 
 def _record(y: PyTree) -> None:
     """Note the output of the layer in whose scope this is called."""
-    outputs = _outputs.get()
-    if outputs is not None:
-        outputs[SEPARATOR.join(_path.get())] = jax.tree.map(_shape_dtype, y)
+    if _recorder.value is not None:
+        _recorder.value.outputs[SEPARATOR.join(_path.get())] = jax.tree.map(_shape_dtype, y)
 
 
 def _shape_dtype(x: Array) -> ShapeDtype:

@@ -16,7 +16,7 @@ dropout masks of any other layer that keeps its name: name the layers, or add on
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import jax.numpy as jnp
 
@@ -24,10 +24,18 @@ from funcnet.errors import ArgumentError
 from funcnet.layers._checks import require_layer, require_same_shapes
 from funcnet.layers._children import enter, name_all, plain_if_all_are
 from funcnet.layers._scope import Child
-from funcnet.layers.types import AnyLayer, Entry, StatefulLayer, as_stateful
+from funcnet.layers.types import AnyLayer, Entry, Layer, SomeLayer, StatefulLayer, as_stateful
 from funcnet.typing import Array, Key, Params, ShapeDtype, State
 
 __all__ = ["parallel", "residual", "serial"]
+
+
+@overload
+def serial(*layers: Layer | tuple[str, Layer], **named: Layer) -> Layer: ...
+
+
+@overload
+def serial(*layers: Entry, **named: AnyLayer) -> AnyLayer: ...
 
 
 def serial(*layers: Entry, **named: AnyLayer) -> AnyLayer:
@@ -84,6 +92,18 @@ def serial(*layers: Entry, **named: AnyLayer) -> AnyLayer:
     return plain_if_all_are(StatefulLayer(init, apply), all_layers.values())
 
 
+@overload
+def parallel(
+    *layers: Layer | tuple[str, Layer], combine: Callable[..., Any] | None = ..., **named: Layer
+) -> Layer: ...
+
+
+@overload
+def parallel(
+    *layers: Entry, combine: Callable[..., Any] | None = ..., **named: AnyLayer
+) -> AnyLayer: ...
+
+
 def parallel(
     *layers: Entry, combine: Callable[..., Any] | None = None, **named: AnyLayer
 ) -> AnyLayer:
@@ -138,7 +158,7 @@ def parallel(
     return plain_if_all_are(StatefulLayer(init, apply), all_layers.values())
 
 
-def residual(layer: AnyLayer) -> AnyLayer:
+def residual(layer: SomeLayer) -> SomeLayer:
     """Add to the output of a layer its input: a skip connection.
 
     ``y = x + f(x)``. It has the params and state of the layer, with no name in between.
@@ -156,8 +176,8 @@ def residual(layer: AnyLayer) -> AnyLayer:
     Example:
         >>> import jax.numpy as jnp
         >>> from funcnet.layers import activation
-        >>> residual(activation(jnp.square)).apply({}, jnp.array(3.0))
-        Array(12., dtype=float32)
+        >>> residual(activation(jnp.square)).apply({}, jnp.array([3.0]))
+        Array([12.], dtype=float32)
     """
     require_layer("residual", "the argument", layer)
     inner = as_stateful(layer)

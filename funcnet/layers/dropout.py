@@ -14,7 +14,7 @@ from funcnet.rules import rule
 from funcnet.structure import Structure
 from funcnet.typing import Array, Key, Params, ShapeDtype, State
 
-__all__ = ["dropout"]
+__all__ = ["drop", "dropout"]
 
 _LEVELS = 2**16
 
@@ -100,5 +100,23 @@ def _dropped_like(key: Key, x: Array, *, dropped: int) -> Array:
     static_argnames="dropped",
 )
 def drop(x: Array, key: Key, *, dropped: int) -> Array:
-    """Zero each element with probability ``dropped / 65536`` and scale the others."""
+    """Zero each element with probability ``dropped / 65536`` and scale up the others.
+
+    ``y = x * kept / P(kept = 1)``; ``dy = t * kept / P(kept = 1)`` and
+    ``x_bar = ct * kept / P(kept = 1)``, with ``kept`` drawn from the key each time.
+
+    Args:
+        x: An array of any shape.
+        key: A random key; it has no derivative.
+        dropped: How many of 65 536 elements to drop on average, from 0 to 65 535.
+
+    Returns:
+        An array like x.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> y = drop(jnp.ones(1000), jax.random.key(0), dropped=16_384)
+        >>> sorted(set(y.tolist()))
+        [0.0, 1.3333333730697632]
+    """
     return _dropped_like(key, x, dropped=dropped)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,13 +13,13 @@ from funcnet.errors import ShapeError
 from funcnet.layers._checks import require_count, require_layer, require_same_shapes
 from funcnet.layers._children import plain_if_all_are
 from funcnet.layers._scope import output_shapes
-from funcnet.layers.types import AnyLayer, StatefulLayer, as_stateful
+from funcnet.layers.types import SomeLayer, StatefulLayer, as_stateful
 from funcnet.typing import Array, Key, Params, PyTree, ShapeDtype, State
 
 __all__ = ["repeat"]
 
 
-def repeat(layer: AnyLayer, n: int) -> AnyLayer:
+def repeat(layer: SomeLayer, n: int) -> SomeLayer:
     """Apply a layer n times, each time with parameters of its own.
 
     ``y = f(p[n-1], ... f(p[1], f(p[0], x)))``. The parameters of all n stand in the same arrays,
@@ -68,16 +70,19 @@ def repeat(layer: AnyLayer, n: int) -> AnyLayer:
         _require_stacked(n, "params", params)
         _require_stacked(n, "state", state)
         keys = None if key is None else _fold_in_indices(key, n)
-
-        def step(inputs: Any, own: tuple[Params, State, Key | None]) -> tuple[Any, State]:
-            own_params, own_state, own_key = own
-            y, own_state = inner.apply(own_params, own_state, *inputs, key=own_key, train=train)
-            _require_kept(inputs, y)
-            return y if isinstance(y, tuple) else (y,), own_state
-
         inputs = tuple(map(jnp.asarray, inputs))
-        outputs, state = jax.lax.scan(step, inputs, (params, state, keys), length=n)
+        outputs, state = jax.lax.scan(step(train), inputs, (params, state, keys), length=n)
         return outputs if len(outputs) != 1 else outputs[0], state
+
+    @functools.cache  # JAX compiles one function once; a new one at each call would crawl eagerly
+    def step(train: bool) -> Callable[[Any, Any], tuple[Any, State]]:
+        def run(inputs: Any, own: tuple[Params, State, Key | None]) -> tuple[Any, State]:
+            params, state, key = own
+            y, state = inner.apply(params, state, *inputs, key=key, train=train)
+            _require_kept(inputs, y)
+            return y if isinstance(y, tuple) else (y,), state
+
+        return run
 
     return plain_if_all_are(StatefulLayer(init, apply), [layer])
 

@@ -116,13 +116,13 @@ def summary(net: AnyLayer, *inputs: Array | ShapeDtype) -> Summary:
         >>> from funcnet.primitives import relu
         >>> net = serial(hidden=dense(128), relu=activation(relu), output=dense(10))
         >>> print(summary(net, jax.ShapeDtypeStruct((32, 64), jnp.float32)))
-        layer   output             parameters    FLOPs  kept for backward
-        ------  -----------------  ----------  -------  -----------------
-        hidden  float32[32, 128]        8,320    528 k             16 KiB
-        relu    float32[32, 128]            0   4.10 k             16 KiB
-        output  float32[32, 10]         1,290   82.2 k                0 B
-        ------  -----------------  ----------  -------  -----------------
-        total                           9,610    615 k             32 KiB
+        layer   output            parameters   FLOPs  kept for backward
+        ------  ----------------  ----------  ------  -----------------
+        hidden  float32[32, 128]       8,320   528 k                0 B
+        relu    float32[32, 128]           0   4.1 k             16 KiB
+        output  float32[32, 10]        1,290  82.2 k                0 B
+        ------  ----------------  ----------  ------  -----------------
+        total                          9,610   615 k             16 KiB
     """
     require_layer("summary", "net", net)
     stateful = as_stateful(net)

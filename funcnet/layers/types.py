@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from funcnet.typing import Array, Key, Params, ShapeDtype, State
 
@@ -72,6 +72,9 @@ class StatefulLayer(NamedTuple):
 AnyLayer: TypeAlias = Layer | StatefulLayer
 """A layer of either type."""
 
+SomeLayer = TypeVar("SomeLayer", bound=AnyLayer)
+"""A layer of one type, where what comes out has the type of what goes in."""
+
 Entry: TypeAlias = Layer | StatefulLayer | tuple[str, AnyLayer]
 """What a combinator takes as one child: a layer, or a name and a layer."""
 
@@ -91,8 +94,8 @@ def as_stateful(layer: AnyLayer) -> StatefulLayer:
         >>> import jax, jax.numpy as jnp
         >>> from funcnet.layers import activation, as_stateful
         >>> layer = as_stateful(activation(jnp.negative))
-        >>> layer.apply({}, {}, jnp.array(2.0), train=True)
-        (Array(-2., dtype=float32), {})
+        >>> layer.apply({}, {}, jnp.array([2.0]), train=True)
+        (Array([-2.], dtype=float32), {})
     """
     if isinstance(layer, StatefulLayer):
         return layer

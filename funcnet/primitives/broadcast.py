@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from funcnet.errors import ShapeError
 from funcnet.typing import Array, ArrayLike
 
-__all__ = ["Values", "align", "spread", "unbroadcast"]
+__all__ = ["Values", "align", "in_full", "spread", "unbroadcast"]
 
 
 class Values(NamedTuple):
@@ -39,6 +39,11 @@ def align(function: str, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
             "of axes must be equal in length, or one of them 1; reshape an argument"
         )
     return _with_rank(a, rank), _with_rank(b, rank)
+
+
+def in_full(x: Array) -> Array:
+    """In float32 if `x` is in bfloat16 or float16; for steps that would lose digits there."""
+    return x.astype(jnp.float32) if x.dtype.itemsize < 4 else x
 
 
 def spread(t: Array, like: Any) -> Array:

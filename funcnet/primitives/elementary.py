@@ -6,10 +6,12 @@ with another power, so that derivatives of every order run written rules.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 
-from funcnet.primitives.broadcast import Values, align, unbroadcast
-from funcnet.primitives.gates import divide, multiply, reciprocal
+from funcnet.primitives.broadcast import Values, align, in_full, spread, unbroadcast
+from funcnet.primitives.gates import divide, reciprocal
 from funcnet.rules import rule
 from funcnet.structure import Structure
 from funcnet.typing import Array
@@ -174,34 +176,122 @@ def cos(x: Array) -> Array:
     return jnp.cos(x)
 
 
-# x^(y - 1) with the exponent rounded: what the rounding took away counts once more as a factor, or else a
-# small y would lose digits where x is far from 1. At y = 0 the slope is 0 for every x, 0 and infinity included.
-def _power_slope(x: Array, y: Array) -> Array:
-    less = jnp.where(y == 0, 0, y - 1)
-    return multiply(y, power(x, less))
+# Powers. The slope y x^(y - 1) has three traps: x^(y - 1) may overflow or underflow where the product does not, the
+# rounding of y - 1 costs digits where y is near 0 and x far from 1, and a factor 0 may meet an infinite one.
+# `_times_power` avoids all of them, at every order, since its derivatives are of the same kind.
 
 
-def _log_of_base(v: Values) -> Array:
-    """``y log(x)`` with the convention that 0 log(0) = 0."""
-    base, _ = align("power", v.a, v.b)
-    dead = (base == 0) | (v.y == 0)
-    return jnp.where(dead, 0, v.y) * log(jnp.where(dead, 1, base))
+class _Powers(NamedTuple):
+    """The residuals of `_times_power`."""
+
+    a: Array
+    x: Array
+    y: Array
+
+
+def _times_partfunction(a: Array, x: Array, y: Array, less: int) -> Array:
+    size, exponent = jnp.abs(x), y - less
+    apart = (jnp.abs(y) < 0.5) & (size > 0) & (size < jnp.inf)
+    part = jnp.power(size, jnp.where(apart, y, exponent / 2))
+    rest = jnp.power(size, -less / 2)
+    product = a * part * jnp.where(apart, rest, part) * jnp.where(apart, rest, 1)
+    odd = exponent - 2 * jnp.floor(exponent / 2)
+    sign = jnp.where(odd == 0, 1, jnp.where(odd == 1, -1, jnp.nan))
+    return jnp.where(a == 0, 0, product * jnp.where(x < 0, sign, 1))
+
+
+def _times_partin_x(res: _Powers, s: Array, less: int) -> Array:
+    return _times_power(s * res.a * (res.y - less), res.x, res.y, less + 1)
+
+
+def _times_partin_y(res: _Powers, s: Array, less: int) -> Array:
+    return _times_power(s * res.a * _log_of_base(res.x, res.y), res.x, res.y, less)
+
+
+def _log_of_base(x: Array, y: Array) -> Array:
+    """log(x), but 0 where x^y is 0 whatever y does: 0 log(0) is 0 here."""
+    gone = (x == 0) | ((x == jnp.inf) & (y < 0))
+    return log(jnp.where(gone, 1, x))
+
+
+class _Powers(NamedTuple):
+    a: Array
+    x: Array
+    y: Array
+
+
+_times_power = rule(
+    _times_partfunction,
+    residuals=lambda z, a, x, y, less: _Powers(a, x, y),
+    jvp=(
+        lambda res, t, less: _times_power(t, res.x, res.y, less),
+        _times_partin_x,
+        _times_partin_y,
+    ),
+    vjp=(
+        lambda res, ct, less: _times_power(ct, res.x, res.y, less),
+        _times_partin_x,
+        _times_partin_y,
+    ),
+    structure=Structure.DIAGONAL,
+    formula="z = a x^(y - less)",
+    static_argnames="less",
+)
+
+
+def _partin_x(v: Values, s: Array) -> Array:
+    """``s y x^(y - 1)`` for a tangent or cotangent s in the shape of the output."""
+    x, y = (in_full(spread(u, v.y)) for u in (v.a, v.b))
+    return _times_power(s.astype(x.dtype) * y, x, y, less=1).astype(v.y.dtype)
+
+
+def _partin_y(v: Values, s: Array) -> Array:
+    """``s x^y log(x)``, likewise."""
+    x, y = (spread(u, v.y) for u in (v.a, v.b))
+    growth = _log_of_base(x, y)
+    return s * jnp.where(growth == 0, 0, v.y) * growth
 
 
 @rule(
     residuals=Values,
     jvp=(
-        lambda v, t: multiply(t, _power_slope(v.a, v.b)),
-        lambda v, t: multiply(t, _log_of_base(v)),
+        lambda v, t: _partin_x(v, spread(t, v.y)),
+        lambda v, t: _partin_y(v, spread(t, v.y)),
     ),
     vjp=(
-        lambda v, ct: unbroadcast(multiply(ct, _power_slope(v.a, v.b)), v.a),
-        lambda v, ct: unbroadcast(ct * _log_of_base(v), v.b),
+        lambda v, ct: unbroadcast(_partin_x(v, ct), v.a),
+        lambda v, ct: unbroadcast(_partin_y(v, ct), v.b),
     ),
     structure=Structure.DIAGONAL,
     formula="z = x^y",
-    source="DLMF 4.2.26 and 4.7",
+    source="DLMF 4.7.7 with x^y = exp(y log(x))",
 )
 def power(x: Array, y: Array) -> Array:
-    """x"""
+    """One array to the power of another, elementwise.
+
+    ``z = x^y``: ``dz = y x^(y-1) t_x + z log(x) t_y`` and ``x_bar = ct y x^(y-1)``, ``y_bar = ct z log(x)``, summed over what was repeated.
+
+    At ``x = 0``: z is 1 for ``y = 0``, as in NumPy. The slope in x is 0 for ``y = 0``, and else what ``y x^(y-1)`` says: inf for ``0 < y < 1``,
+    1 for ``y = 1``, 0 beyond. The slope in y is 0, also where z has underflowed. For ``x < 0``, z is real for whole y alone; there the slope
+    in x is right and the slope in y is NaN, for it has no value.
+
+    Args:
+        x: Array of any shape, the base.
+        y: Array of a shape that broadcasts with that of x, the exponent.
+
+    Returns:
+        Array of the broadcast shape.
+
+    Raises:
+        ShapeError: The shapes do not broadcast.
+
+    Example:
+        >>> import jax
+        >>> from funcnet.primitives import power
+        >>> float(power(3.0, 2.0)), float(jax.grad(power)(3.0, 2.0)), float(jax.grad(power)(0.0, 1.0))
+        (9.0, 6.0, 1.0)
+
+    References:
+        NIST Digital Library of Mathematical Functions, 4.7.7, with ``x^y = exp(y log(x))``.
+    """
     return jnp.power(*align("power", x, y))

@@ -260,8 +260,8 @@ def divide(a: Array, b: Array) -> Array:
 # y / b does not; it leaves y times 1 / b alone.
 @rule(
     residuals=Values,
-    jvp=divide.jvp,
-    vjp=divide.vjp,
+    jvp=(lambda v, t: _times_reciprocal(t, v.b), _divide_jvp_b),
+    vjp=(lambda v, ct: unbroadcast(_times_reciprocal(ct, v.b), v.a), _divide_vjp_b),
     structure=Structure.DIAGONAL,
     formula="y = a (1 / b)",
 )

@@ -17,7 +17,7 @@ from funcnet.rules import rule
 from funcnet.structure import Structure
 from funcnet.typing import Array
 
-__all__ = ["log_softmax", "logsumexp", "softmax"]
+__all__ = ["centered", "decentered", "log_softmax", "logsumexp", "softmax"]
 
 Axis = int | tuple[int, ...] | None
 
@@ -48,7 +48,7 @@ def _others(winner: Array, x: Array, axis: Axis) -> Array:
     return _sum(jnp.where(winner, 0, x), axis)
 
 
-def _centered(p: Array, t: Array, axis: Axis) -> Array:
+def centered(p: Array, t: Array, axis: Axis) -> Array:
     """``t_i - sum_j p_j t_j``, where ``1 - p_i`` is the sum of the others for the winner."""
     winner = _winner(p)
     rest = _others(winner, p * t, axis)
@@ -57,7 +57,7 @@ def _centered(p: Array, t: Array, axis: Axis) -> Array:
     return jnp.where(winner, apart, t - mean)
 
 
-def _decentered(p: Array, ct: Array, axis: Axis) -> Array:
+def decentered(p: Array, ct: Array, axis: Axis) -> Array:
     """``ct_i - p_i sum_j ct_j``, likewise."""
     winner = _winner(p)
     rest = _others(winner, ct, axis)
@@ -70,7 +70,7 @@ def _decentered(p: Array, ct: Array, axis: Axis) -> Array:
 
 
 def _softmax_rule(p: Array, t: Array, axis: Axis) -> Array:
-    return p * _centered(p, t, axis)
+    return p * centered(p, t, axis)
 
 
 @rule(
@@ -123,12 +123,12 @@ def softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
 
 def _log_softmax_jvp(y: Array, t: Array, axis: Axis) -> Array:
     possible = y > -jnp.inf
-    return jnp.where(possible, _centered(jnp.exp(y), t, axis), 0)
+    return jnp.where(possible, centered(jnp.exp(y), t, axis), 0)
 
 
 def _log_softmax_vjp(y: Array, ct: Array, axis: Axis) -> Array:
     possible = y > -jnp.inf
-    return jnp.where(possible, _decentered(jnp.exp(y), jnp.where(possible, ct, 0), axis), 0)
+    return jnp.where(possible, decentered(jnp.exp(y), jnp.where(possible, ct, 0), axis), 0)
 
 
 @rule(

@@ -18,11 +18,13 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from funcnet.errors import FuncnetError, RuleError
 from funcnet.rules.primitive import (
     LinearMap,
+    mesh_is_explicit,
     prune_outputs,
     trace_flat,
     used_inputs,
     vary,
     varying_axes,
+    zeros,
 )
 
 if TYPE_CHECKING:
@@ -75,8 +77,8 @@ class RuleApplication:
         pull = _sharded_like(live_avals, partial(self._pull, arguments, res_tree))
         n = len(kept_avals)
         tangents = [a.to_tangent_aval() for a in live_avals]
-        forward = trace_flat(push, [*kept_avals, *tangents])
-        transpose = trace_flat(pull, [*kept_avals, *cotangents])
+        forward = self._trace("jvp", push, [*kept_avals, *tangents])
+        transpose = self._trace("vjp", pull, [*kept_avals, *cotangents])
         used = [
             a or b
             for a, b in zip(used_inputs(forward)[:n], used_inputs(transpose)[:n], strict=True)
@@ -105,7 +107,18 @@ class RuleApplication:
             trees.append(tree)
             return [jnp.asarray(leaf) for leaf in flat]
 
-        return trace_flat(compute, [*self.primal.out_avals, *self.primal.in_avals]), trees[0]
+        avals = [*self.primal.out_avals, *self.primal.in_avals]
+        return self._trace("residuals", compute, avals), trees[0]
+
+    def _trace(self, kind: str, fun: Callable[..., list[Any]], avals: list[Any]) -> ClosedJaxpr:
+        jaxpr = trace_flat(fun, avals)
+        # JAX hands a traced value that a function closes over to its jaxpr as one more input.
+        if len(jaxpr.in_avals) != len(avals):
+            raise RuleError(
+                f"{self.name}: its {kind} closes over a traced value, whose derivative no rule states; "
+                "make it an argument, and return it from residuals"
+            )
+        return jaxpr
 
     # The two maps over flat values, as `LinearMap` has them.
 
@@ -290,21 +303,12 @@ def _stand_in(aval: Any) -> Any:
         return jax.random.wrap_key_data(
             jnp.zeros_like(jax.eval_shape(jax.random.key_data, aval)), impl=aval.dtype._impl
         )
-    return vary(jnp.zeros(aval.shape, aval.dtype, out_sharding=_sharding(aval)), varying_axes(aval))
-
-
-def _sharding(aval: Any) -> Any:
-    """The sharding to ask for, where the mesh has explicit axes."""
-    return aval.sharding if _mesh_is_explicit() else None
-
-
-def _mesh_is_explicit() -> bool:
-    return jax.sharding.AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    return zeros(aval)
 
 
 def _sharded_like(avals: Sequence[Any], fun: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     """Under explicit mesh axes, leave shardings inside a rule to the compiler and pin its outputs."""
-    if not _mesh_is_explicit():
+    if not mesh_is_explicit():
         return fun
     return jax.sharding.auto_axes(fun, out_sharding=[a.sharding for a in avals])
 

@@ -12,25 +12,27 @@ cached, so that a second use of a rule at the same shapes traces nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from funcnet.errors import RuleError
+from funcnet.jaxprs import register_opener
 
 __all__ = [
     "Application",
     "LinearMap",
     "apply_linear_map",
     "linear_map_p",
-    "open_linear_map",
-    "open_rule",
     "prune_outputs",
     "rule_p",
     "trace_flat",
@@ -38,6 +40,7 @@ __all__ = [
     "vary",
     "vary_alike",
     "varying_axes",
+    "zeros",
 ]
 
 Axes = tuple[int | None, ...]
@@ -93,6 +96,17 @@ def vary_alike(values: Sequence[Any]) -> list[Any]:
     return [vary(value, axes) for value in values] if axes else list(values)
 
 
+def zeros(aval: Any) -> Any:
+    """Zeros of the shape and dtype of `aval`, sharded and varying as it is."""
+    sharding = aval.sharding if mesh_is_explicit() else None
+    return vary(jnp.zeros(aval.shape, aval.dtype, out_sharding=sharding), varying_axes(aval))
+
+
+def mesh_is_explicit() -> bool:
+    """Whether shardings are part of the types of arrays."""
+    return jax.sharding.AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+
+
 # Linear maps
 
 
@@ -128,12 +142,19 @@ class LinearMap:
 
     @cached_property
     def swapped(self) -> LinearMap:
-        """The transposed map; its own transpose is this one again."""
-        name = self.name[:-2] if self.name.endswith("^T") else self.name + "^T"
+        """The transposed map.
+
+        Its own transpose is not this map but JAX's transpose of the code of the transposed map: reverse mode
+        over reverse mode runs what was written for reverse mode, and nothing else.
+        """
+        name, n = f"{self.name}^T", self.num_residuals
         other = LinearMap(
-            name, self.num_residuals, lambda: self.transpose, lambda: self.forward, self.origin
+            name, n, lambda: self.transpose, lambda: _transposed(self.transpose, n), self.origin
         )
-        other.__dict__["swapped"] = self
+        back = LinearMap(
+            self.name, n, lambda: other.transpose, lambda: other.forward, self.origin
+        )
+        other.__dict__["swapped"], back.__dict__["swapped"] = back, other
         return other
 
     @cached_property
@@ -143,6 +164,22 @@ class LinearMap:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _transposed(jaxpr: ClosedJaxpr, num_residuals: int) -> ClosedJaxpr:
+    """JAX's own transpose of a function that is linear in all but its first arguments."""
+    kept, tangents = jaxpr.in_avals[:num_residuals], jaxpr.in_avals[num_residuals:]
+
+    def transpose(*args: Any) -> Any:
+        residuals, cotangents = args[:num_residuals], args[num_residuals:]
+
+        def linear(*given: Any) -> list[Any]:
+            return list(jaxpr_as_fun(jaxpr)(*residuals, *given))
+
+        # The pullback of a linear function is the same everywhere, at zero too.
+        return jax.vjp(linear, *map(zeros, tangents))[1](list(cotangents))
+
+    return trace_flat(transpose, [*kept, *(a.to_ct_aval() for a in jaxpr.out_avals)])
 
 
 class _Batch(NamedTuple):
@@ -272,7 +309,22 @@ linear_map_p.multiple_results = True
 
 
 def apply_linear_map(linear: LinearMap, residuals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-    """Apply `linear` to flat residuals and tangents."""
+    """Apply `linear` to flat residuals and tangents.
+
+    Example:
+        >>> from funcnet.jaxprs import inline
+        >>> from funcnet.rules import rule
+        >>> square = rule(
+        ...     lambda x: x * x,
+        ...     residuals=lambda y, x: x,
+        ...     jvp=lambda x, t: 2 * x * t,
+        ...     vjp=lambda x, ct: 2 * x * ct,
+        ... )
+        >>> gradient = inline(jax.make_jaxpr(jax.grad(square))(3.0), keep=("rule", "linear_map"))
+        >>> pullback = gradient.eqns[-1].params["linear"]
+        >>> [float(x) for x in apply_linear_map(pullback, [3.0], [10.0])]
+        [60.0]
+    """
     return linear_map_p.bind(*vary_alike([*residuals, *tangents]), linear=linear)
 
 
@@ -424,13 +476,11 @@ def _is_saved(saveable: Any, eqn: Any) -> bool:
     return case if isinstance(case, bool) else type(case).__name__ != "RecomputeType"
 
 
-def open_rule(eqn: Any) -> ClosedJaxpr:
-    """The function that an equation of `rule_p` applies."""
+def _open_rule(eqn: Any) -> ClosedJaxpr:
     return eqn.params["application"].primal
 
 
-def open_linear_map(eqn: Any) -> ClosedJaxpr:
-    """The function that an equation of `linear_map_p` applies."""
+def _open_linear_map(eqn: Any) -> ClosedJaxpr:
     return eqn.params["linear"].forward
 
 
@@ -443,11 +493,16 @@ def _lower_linear(*args: Any, linear: LinearMap) -> Any:
 
 
 for _primitive, _jvp, _transpose, _batch, _lower, _open in (
-    (rule_p, _rule_jvp, _rule_transpose, _rule_batch, _lower_rule, open_rule),
-    (linear_map_p, _linear_jvp, _linear_transpose, _linear_batch, _lower_linear, open_linear_map),
+    (rule_p, _rule_jvp, _rule_transpose, _rule_batch, _lower_rule, _open_rule),
+    (linear_map_p, _linear_jvp, _linear_transpose, _linear_batch, _lower_linear, _open_linear_map),
 ):
     ad.primitive_jvps[_primitive] = _jvp
     ad.primitive_transposes[_primitive] = _transpose
     batching.fancy_primitive_batchers[_primitive] = _batch
     mlir.register_lowering(_primitive, mlir.lower_fun(_lower, multiple_results=True))
     pe.partial_eval_jaxpr_custom_rules[_primitive] = _saved_like_its_parts(_open)
+
+register_opener(rule_p.name, _open_rule, lambda eqn: eqn.params["application"].name)
+register_opener(linear_map_p.name, _open_linear_map, lambda eqn: eqn.params["linear"].name)
+# Source lines of operations are those of the code that uses a rule.
+source_info_util.register_exclusion(str(Path(__file__).parent) + os.sep)

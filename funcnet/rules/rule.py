@@ -105,7 +105,8 @@ class Rule:
         avals = jax.tree.unflatten(in_tree, map(jax.typeof, leaves))
         traced = self._stage.trace(tuple(static.items()), avals)
         jaxpr = traced.jaxpr
-        if any(isinstance(const, jax.core.Tracer) for const in jaxpr.consts):
+        # JAX hands a traced value that a function closes over to its jaxpr as one more input.
+        if len(jaxpr.in_avals) != len(leaves):
             raise RuleError(
                 f"{self.name}: its function closes over a traced value, whose derivative no rule states; "
                 "pass that value as an argument"

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from funcnet.errors import ArgumentError, MissingKeyError, ShapeError
-from funcnet.typing import Array, Key, Params, PyTree, State
+from funcnet.typing import Array, ArrayLike, Key, Params, PyTree, State
 
 __all__ = ["Loss", "Metrics", "Step", "TrainState", "init_train_state", "make_step", "plain_step"]
 
@@ -85,7 +85,13 @@ def init_train_state(
     """
     opt_state = optimizer.init(params)
     fresh = TrainState(params, {} if state is None else state, opt_state, key, jnp.int32(0))
-    return jax.tree.map(jnp.copy, fresh)
+    return jax.tree.map(_fresh_copy, fresh)
+
+
+def _fresh_copy(leaf: ArrayLike) -> Array:
+    # The explicit dtype ends weak typing: jnp.array(0.0) is weakly typed, the parameter after one
+    # step is not, and the step would compile twice.
+    return jnp.array(leaf, dtype=jnp.asarray(leaf).dtype, copy=True)
 
 
 def make_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
@@ -167,7 +173,8 @@ def plain_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
         key = _key_of_step(train) if takes_key else None
         gradient_of = jax.value_and_grad(mean_loss, has_aux=True)
         (value, state), gradient = gradient_of(train.params, train.state, batch, key)
-        updates, opt_state = optimizer.update(gradient, train.opt_state, train.params)
+        with jax.numpy_dtype_promotion("standard"):  # a user's strictness does not reach optax
+            updates, opt_state = optimizer.update(gradient, train.opt_state, train.params)
         params = optax.apply_updates(train.params, updates)
         return TrainState(params, state, opt_state, train.key, train.step + 1), {"loss": value}
 

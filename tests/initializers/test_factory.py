@@ -24,15 +24,15 @@ def test_a_factory_used_as_initializer(name: str, key: Any) -> None:
     factory = getattr(I, name)
     with pytest.raises(ArgumentError, match=rf"{name} .* factory .*kernel_init={name}\("):
         factory(key, (3, 4), jnp.float32)
-    with pytest.raises(ArgumentError, match=rf"{name} .* factory"):
+    with pytest.raises(ArgumentError, match=rf"{name} .*factory"):
         factory(key, shape=(3, 4))
-    with pytest.raises(ArgumentError, match=rf"{name} .* factory"):
+    with pytest.raises(ArgumentError, match=rf"{name} .*factory"):
         factory(key=key, shape=(3, 4))
 
 
 def test_a_factory_used_as_initializer_under_jit() -> None:
-    with pytest.raises(ArgumentError, match="he_normal .* factory"):
-        jax.jit(lambda key: I.he_normal(key, (3, 4)))(KEY)  # type: ignore[misc]
+    with pytest.raises(ArgumentError, match=r"he_normal .*factory"):
+        jax.jit(lambda key: I.he_normal(key, (3, 4)))(KEY)  # type: ignore[call-arg]
 
 
 def test_arrays_that_are_no_keys_are_hyper_parameters() -> None:
@@ -70,7 +70,7 @@ def test_bad_shapes(case: str) -> None:
 
 
 def test_a_traced_shape() -> None:
-    with pytest.raises(ShapeError, match="normal: .*known while tracing"):
+    with pytest.raises(ShapeError, match=r"normal: .*known while tracing"):
         jax.jit(lambda n: I.normal()(KEY, (n, 3)))(2)
 
 

@@ -74,5 +74,5 @@ def test_convolution_counts_the_same(groups: int, multiplier: int) -> None:
     x = jnp.zeros((size, size, n_in))
     row = jax.grad(lambda x: convolve(x)[3, 3, 0])(x)
     column = jax.jvp(convolve, (x,), (x.at[3, 3, 0].set(1.0),))[1]
-    counted = np.count_nonzero(row), np.count_nonzero(column)
+    counted = int(np.count_nonzero(row)), int(np.count_nonzero(column))
     assert fans(shape, groups=groups) == counted

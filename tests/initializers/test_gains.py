@@ -116,6 +116,26 @@ def test_expectations(function: Activation, expected: float) -> None:
     assert gaussian_expectation(function) == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
+SLOPES = {
+    "relu": (jax.nn.relu, 1.0, 1.0),
+    "tanh": (SMOOTH["tanh"][0], 0.461, 1.178),
+    "gelu": (SMOOTH["gelu"][0], 1.144, 1.072),
+    "silu": (SMOOTH["silu"][0], 1.173, 1.067),
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_slopes_of_the_length_map_and_of_gradients(name: str) -> None:
+    """The numbers that the docstring of gain gives."""
+    activation, length, gradient = SLOPES[name]
+    derivative = jax.vmap(jax.grad(activation))
+    squared = gain(activation) ** 2
+    lengths = gaussian_expectation(lambda z: z * activation(z) * derivative(z))
+    gradients = gaussian_expectation(lambda z: derivative(z) ** 2)
+    assert squared * lengths == pytest.approx(length, abs=5e-4)
+    assert squared * gradients == pytest.approx(gradient, abs=5e-4)
+
+
 def test_the_activation_gets_float64_whatever_the_default() -> None:
     seen = set()
 
@@ -180,6 +200,8 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "complex": (lambda x: 1j * x, DTypeError, "returned complex"),
     "pole": (lambda x: 1 / x, ArgumentError, "does not settle"),
     "pole elsewhere": (lambda x: 1 / (x - 0.1), ArgumentError, "does not settle"),
+    "pole of the square": (lambda x: jnp.abs(x) ** -0.5, ArgumentError, "does not settle"),
+    "too fast": (lambda x: jnp.sin(1e6 * x), ArgumentError, "does not settle"),
     "growth": (lambda x: jnp.exp(x * x / 4), ArgumentError, "beyond 24 standard deviations"),
 }
 

@@ -13,10 +13,10 @@ import pytest
 from funcnet import initializers as I
 from funcnet.typing import Init
 
-DENSE, CONV, EMPTY = (6, 8), (3, 2, 4, 8), (3, 0, 8)
+CONV, EMPTY = (3, 2, 4, 8), (3, 0, 8)
 SCALAR = ()
 ANY = (SCALAR, CONV, EMPTY)
-KERNELS = (DENSE, CONV, EMPTY)
+KERNELS = (CONV, EMPTY)
 
 
 class Row(NamedTuple):

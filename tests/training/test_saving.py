@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,10 +26,8 @@ PARAMS = {
 
 
 def assert_same(left: Any, right: Any) -> None:
-    assert jax.tree.structure(left) == jax.tree.structure(right)
-    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
-        assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(left, right)
+    chex.assert_trees_all_equal_shapes_and_dtypes(left, right)
 
 
 def test_round_trip(tmp_path: Path) -> None:

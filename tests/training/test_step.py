@@ -36,7 +36,8 @@ def test_a_step_is_what_one_writes_by_hand() -> None:
     for number in range(1, 4):
         state, metrics = step(state, (X, Y))
         value, gradient = jax.value_and_grad(lambda p: jnp.mean(loss(p, (X, Y))))(params)
-        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = optimizer.update(gradient, opt_state, params)
         params = optax.apply_updates(params, updates)
         assert int(state.step) == number
         np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
@@ -89,6 +90,7 @@ def test_a_loss_with_state_and_key() -> None:
     assert int(state.state["calls"]) == 3
     assert not np.array_equal(noises[0], noises[1])
     assert not np.array_equal(noises[1], noises[2])
+    assert state.key is not None
     np.testing.assert_array_equal(jax.random.key_data(state.key), jax.random.key_data(key))
 
 
