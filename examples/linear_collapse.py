@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnet.initializers import normal
 from funcnet.layers import activation, dense, serial
@@ -38,8 +39,8 @@ def collapse(params):
 def difference(left, right):
     """The largest difference between two pytrees, relative to the largest entry."""
     pairs = list(zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
-    largest = max(float(jnp.abs(b).max()) for _, b in pairs)
-    return max(float(jnp.abs(a - b).max()) for a, b in pairs) / largest
+    largest = max(np.abs(b).max() for _, b in pairs)
+    return float(max(np.abs(np.subtract(a, b)).max() for a, b in pairs) / largest)
 
 
 def main():

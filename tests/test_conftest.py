@@ -18,14 +18,12 @@ def no_tracer_stays() -> Iterator[None]:
     leaked.clear()
 
 
-@jax.jit
-def keep(x: jax.Array) -> jax.Array:
-    leaked.append(x)
-    return x
-
-
 def leak_a_tracer() -> None:
-    keep.clear_cache()
+    @jax.jit
+    def keep(x: jax.Array) -> jax.Array:
+        leaked.append(x)
+        return x
+
     keep(1.0)
 
 

@@ -41,6 +41,12 @@ def count_operations(eqn: JaxprEqn) -> Operations:
 
     Returns:
         The counts. An unknown primitive counts as one FLOP for each entry of its results.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> eqn = jax.make_jaxpr(jnp.matmul)(jnp.ones((2, 3)), jnp.ones((3, 5))).eqns[-1]
+        >>> count_operations(eqn).flops
+        60
     """
     name = eqn.primitive.name
     transcendentals = 0

@@ -24,8 +24,8 @@ def running_mean() -> StatefulLayer:
     ``count' = count + rows`` and ``mean' = mean + sum(x - mean) / count'``,
 
     so the mean is that of all rows, however they were cut into batches, and ``mean'`` is
-    subtracted. In evaluation the state is used and stays as it is. No derivative flows through the
-    mean: ``dy/dx`` is the identity in both modes.
+    subtracted. In evaluation the state is used and stays as it is. No derivative flows from x
+    through the mean: ``dy/dx`` is the identity in both modes.
 
     Returns:
         A :class:`~funcnet.layers.StatefulLayer` with the parameters ``{}`` and the state
@@ -69,7 +69,7 @@ def running_mean() -> StatefulLayer:
         if train:
             state = _update(state, jax.lax.stop_gradient(x).astype(mean.dtype))
         shift = jnp.broadcast_to(state["mean"].astype(x.dtype), x.shape)
-        return x - jax.lax.stop_gradient(shift), state
+        return x - shift, state
 
     return StatefulLayer(init, apply)
 

@@ -33,7 +33,7 @@ def gradient_descent(learning_rate: float) -> optax.GradientTransformation:
 
     def init(params: PyTree) -> optax.OptState:
         del params
-        return optax.EmptyState()
+        return ()  # nothing to remember
 
     def update(
         gradient: PyTree, state: optax.OptState, params: PyTree | None = None

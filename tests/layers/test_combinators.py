@@ -54,6 +54,7 @@ def test_parallel_by_hand() -> None:
 
 def test_several_inputs_and_outputs() -> None:
     one, two = jnp.ones(3), jnp.zeros(3)
+    assert serial().apply({}, one) is one
     assert_equal(serial().apply({}, one, two), (one, two))
     assert_equal(serial(swap).apply({}, one, two), (two, one))
     assert_equal(serial(swap, activation(jnp.subtract)).apply({}, one, two), two - one)

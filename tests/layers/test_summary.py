@@ -11,6 +11,7 @@ from funcnet.jaxprs import flops, residuals
 from funcnet.layers import (
     AnyLayer,
     LayerSummary,
+    StatefulLayer,
     activation,
     as_stateful,
     dense,
@@ -104,6 +105,16 @@ def test_layers_whose_trace_is_cached_are_seen() -> None:
         found = rows(net, X)
         assert list(found) == ["r", "r/c", "j/a", "j/b"]
         assert found["j/a"].flops == 2 * 32 * 64 * 64 + 32 * 64
+
+
+def test_what_only_the_state_depends_on_is_not_kept() -> None:
+    def init(key: Any, x: Any) -> Any:
+        return {"w": jnp.zeros(x.shape)}, {"seen": jnp.zeros(x.shape)}
+
+    def apply(params: Any, state: Any, x: Any, key: Any = None, *, train: bool) -> Any:
+        return x + params["w"], {"seen": jnp.sin(params["w"])}
+
+    assert summary(StatefulLayer(init, apply), X).kept_bytes == 0
 
 
 @all_cases

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from funcnet.rules import Rule, rule
@@ -168,10 +169,10 @@ class Example(NamedTuple):
 
 
 def examples() -> dict[str, Example]:
-    keys = iter(jax.random.split(jax.random.key(0), 20))
+    random = np.random.default_rng(0)
 
     def normal(*shape: int) -> jax.Array:
-        return jax.random.normal(next(keys), shape)
+        return jnp.asarray(random.normal(size=shape), jnp.result_type(float))
 
     return {
         "sigmoid": Example(sigmoid, (normal(2, 3),)),

@@ -13,7 +13,8 @@ import pytest
 from jax import lax
 
 from funcnet.rules import Rule
-from tests.rules.examples import Example, examples, linear, sigmoid, unit, unit_plain
+from tests.quick import quick_jit
+from tests.rules.examples import Example, examples, linear, sigmoid, unit_plain
 
 Function = Callable[..., Any]
 
@@ -62,8 +63,9 @@ written, plain = network(sigmoid, linear), network(jax.nn.sigmoid, lambda x, w: 
 
 
 def network_args(*batch: int) -> tuple[jax.Array, jax.Array]:
-    keys = jax.random.split(jax.random.key(3))
-    return jax.random.normal(keys[0], (*batch, 4, 3)), jax.random.normal(keys[1], (*batch, 3, 3))
+    random = np.random.default_rng(3)
+    x, w = random.normal(size=(*batch, 4, 3)), random.normal(size=(*batch, 3, 3))
+    return jnp.asarray(x), jnp.asarray(w)
 
 
 def close(got: Any, wanted: Any, tolerance: float = 1e-11) -> None:
@@ -74,10 +76,14 @@ def close(got: Any, wanted: Any, tolerance: float = 1e-11) -> None:
             np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
-def same(transform: Callable[[Function], Function], *args: Any) -> None:
+def same(*transforms: Callable[[Function], Function], args: Any = None) -> None:
     """The transformed network of rules gives what the plain one gives."""
-    args = args or network_args()
-    close(jax.jit(transform(written))(*args), jax.jit(transform(plain))(*args))
+
+    def compute(*args: Any) -> list[Any]:
+        return [(t(written)(*args), t(plain)(*args)) for t in transforms]
+
+    for got, wanted in quick_jit(compute)(*(args or network_args())):
+        close(got, wanted)
 
 
 def scalar(function: Function, example: Example) -> Function:
@@ -128,13 +134,14 @@ def _nested(f: Function, modes: tuple[str, ...], count: int) -> Function:
 def test_every_nesting_of_grad_and_jvp_to_third_order(name: str) -> None:
     example = examples()[name]
     args = _floats(example.args)
-    nestings = [m for order in (1, 2, 3) for m in itertools.product("FR", repeat=order)]
+    orders = (1, 2, 3) if name in ("sigmoid", "unit", "pair") else (1, 2)
+    nestings = [m for order in orders for m in itertools.product("FR", repeat=order)]
 
     def derivatives(function: Function, nestings: Any) -> list[Any]:
         f = scalar(function, example)
-        return jax.jit(lambda *args: [_nested(f, m, len(args))(*args) for m in nestings])(*args)
+        return quick_jit(lambda *args: [_nested(f, m, len(args))(*args) for m in nestings])(*args)
 
-    wanted = derivatives(PLAIN[name], [("F",) * order for order in (1, 2, 3)])
+    wanted = derivatives(PLAIN[name], [("F",) * order for order in orders])
     for modes, got in zip(nestings, derivatives(example.rule, nestings), strict=True):
         np.testing.assert_allclose(got, wanted[len(modes) - 1], rtol=1e-9, atol=1e-11)
 
@@ -148,9 +155,8 @@ HESSIANS: dict[str, Callable[[Function], Function]] = {
 }
 
 
-@pytest.mark.parametrize("nesting", HESSIANS)
-def test_hessians_of_a_network(nesting: str) -> None:
-    same(HESSIANS[nesting])
+def test_hessians_of_a_network() -> None:
+    same(*HESSIANS.values())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -160,7 +166,7 @@ def test_the_four_hessians_of_one_rule(name: str) -> None:
     every = tuple(range(len(args)))
 
     def hessian(f: Function, outer: Any, inner: Any) -> Any:
-        return jax.jit(outer(inner(scalar(f, example), every), every))(*args)
+        return quick_jit(outer(inner(scalar(f, example), every), every))(*args)
 
     wanted = hessian(PLAIN[name], jax.jacfwd, jax.jacrev)
     for outer, inner in itertools.product((jax.jacfwd, jax.jacrev), repeat=2):
@@ -170,21 +176,24 @@ def test_the_four_hessians_of_one_rule(name: str) -> None:
 # vmap
 
 
-@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (1, 2), (2, None), (-1, 0)])
-@pytest.mark.parametrize("what", ["value", "grad", "jvp", "hessian"])
-def test_vmap_of_a_network(axes: Any, what: str) -> None:
-    transform: dict[str, Callable[[Function], Function]] = {
-        "value": lambda f: f,
-        "grad": lambda f: jax.grad(f, (0, 1)),
-        "jvp": lambda f: lambda x, w: jax.jvp(f, (x, w), (jnp.cos(x), jnp.cos(w))),
-        "hessian": lambda f: jax.hessian(f, (0, 1)),
-    }
-    batched = network_args(2)
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (1, 2), (-1, None)])
+def test_vmap_of_a_network(axes: Any) -> None:
+    transforms: list[Callable[[Function], Function]] = [
+        lambda f: f,
+        lambda f: jax.grad(f, (0, 1)),
+        lambda f: lambda x, w: jax.jvp(f, (x, w), (jnp.cos(x), jnp.cos(w))),
+        lambda f: jax.hessian(f, (0, 1)),
+    ]
     args = [
         a[0] if axis is None else jnp.moveaxis(a, 0, axis)
-        for a, axis in zip(batched, axes, strict=True)
+        for a, axis in zip(network_args(2), axes, strict=True)
     ]
-    same(lambda f: jax.vmap(transform[what](f), in_axes=axes, out_axes=0), *args)
+    same(*[lambda f, t=t: jax.vmap(t(f), in_axes=axes) for t in transforms], args=args)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_vmap_with_out_axes(axis: int) -> None:
+    same(lambda f: jax.vmap(jax.grad(f), 0, axis), args=network_args(2))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -234,22 +243,23 @@ def test_vmap_with_any_mix_of_arguments(name: str) -> None:
             found.append(jax.vmap(both_modes(function), axes)(*given))
         return found
 
-    close(*(jax.jit(lambda f=f: compute(f))() for f in (example.rule, PLAIN[name])))
+    close(*(quick_jit(lambda f=f: compute(f))() for f in (example.rule, PLAIN[name])))
 
 
 def test_vmap_of_vmap_and_axis_names() -> None:
-    args = network_args(2, 3)
-    same(lambda f: jax.vmap(jax.vmap(jax.grad(f)), in_axes=1, out_axes=1), *args)
-
     def averaged(f: Function) -> Function:
         return jax.vmap(lambda x, w: lax.pmean(jax.grad(f, 1)(x, w), "batch"), axis_name="batch")
 
-    same(averaged, *network_args(2))
+    same(averaged, args=network_args(2))
+    same(
+        lambda f: jax.vmap(jax.vmap(jax.grad(f)), in_axes=1, out_axes=1), args=network_args(2, 3)
+    )
 
 
 def test_vmap_of_what_is_not_batched() -> None:
     """JAX calls batching rules also where nothing is batched."""
-    same(lambda f: jax.vmap(lambda x, w: jax.hessian(f)(network_args()[0], w), (0, None)))
+    fixed = network_args()[0]
+    same(lambda f: jax.vmap(lambda x, w: jax.hessian(f)(fixed, w), (0, None)))
 
 
 # Control flow
@@ -302,20 +312,20 @@ CHECKPOINTS: dict[str, Any] = {
 @pytest.mark.parametrize("name", LOOPS)
 def test_control_flow_in_both_modes(name: str) -> None:
     wrap = LOOPS[name]
-    same(lambda f: jax.grad(wrap(f), (0, 1)))
-    same(lambda f: lambda x, w: jax.jvp(wrap(f), (x, w), (jnp.cos(x), jnp.cos(w))))
-    same(lambda f: lambda x, w: jax.jvp(jax.grad(wrap(f), 1), (x, w), (x, w))[1])
-    same(lambda f: jax.vmap(jax.grad(wrap(f), 1), (0, None)), *_mixed())
-
-
-def _mixed() -> tuple[jax.Array, jax.Array]:
-    return network_args(2)[0], network_args()[1]
+    same(
+        lambda f: jax.grad(wrap(f), (0, 1)),
+        lambda f: lambda x, w: jax.jvp(wrap(f), (x, w), (jnp.cos(x), jnp.cos(w))),
+        lambda f: lambda x, w: jax.jvp(jax.grad(wrap(f), 1), (x, w), (x, w))[1],
+        lambda f: lambda x, w: jax.vmap(jax.grad(wrap(f), 1), (0, None))(x[None] * w[0, 0], w),
+    )
 
 
 def test_while_loops_in_forward_mode() -> None:
-    same(lambda f: lambda x, w: jax.jvp(_open_loop(f), (x, w), (jnp.cos(x), w)))
-    same(lambda f: jax.jacfwd(jax.jacfwd(_open_loop(f))))
-    same(lambda f: jax.vmap(jax.jacfwd(_open_loop(f)), (0, None)), *_mixed())
+    same(
+        lambda f: lambda x, w: jax.jvp(_open_loop(f), (x, w), (jnp.cos(x), w)),
+        lambda f: jax.jacfwd(jax.jacfwd(_open_loop(f))),
+        lambda f: lambda x, w: jax.vmap(jax.jacfwd(_open_loop(f)), (0, None))(x[None], w),
+    )
 
 
 @pytest.mark.parametrize("policy", CHECKPOINTS)
@@ -323,11 +333,13 @@ def test_checkpoint(policy: str) -> None:
     def wrap(f: Function) -> Function:
         return jax.checkpoint(f, policy=CHECKPOINTS[policy])
 
-    same(lambda f: jax.grad(wrap(f), (0, 1)))
-    same(lambda f: lambda x, w: jax.jvp(wrap(f), (x, w), (jnp.cos(x), w)))
-    same(lambda f: jax.hessian(wrap(f)))
-    same(lambda f: jax.grad(_scanned(wrap(f)), 1))
-    same(lambda f: jax.vmap(jax.grad(wrap(f), 1), (0, None)), *_mixed())
+    same(
+        lambda f: jax.grad(wrap(f), (0, 1)),
+        lambda f: lambda x, w: jax.jvp(wrap(f), (x, w), (jnp.cos(x), w)),
+        lambda f: lambda x, w: jax.jvp(jax.grad(wrap(f), 1), (x, w), (x, w))[1],
+        lambda f: jax.grad(_scanned(wrap(f)), 1),
+        lambda f: lambda x, w: jax.vmap(jax.grad(wrap(f), 1), (0, None))(x[None], w),
+    )
 
 
 # Linear maps as such
@@ -346,7 +358,7 @@ def test_linearize_and_linear_transpose(name: str) -> None:
         twice = jax.linear_transpose(lambda c: jax.linear_transpose(push, *args)(c), 1.0)(args)
         return y, pushed, pulled, twice
 
-    close(*(jax.jit(lambda f=f: maps(f))() for f in (example.rule, PLAIN[name])))
+    close(*(quick_jit(lambda f=f: maps(f))() for f in (example.rule, PLAIN[name])))
 
 
 def test_linear_transpose_of_a_linear_rule() -> None:
@@ -379,11 +391,13 @@ def test_eval_shape_and_jaxprs_need_no_values() -> None:
 
 def test_closures_over_tracers() -> None:
     """Functions that hold values of an outer transformation, at every level."""
-    same(lambda f: jax.grad(lambda x, w: jax.grad(lambda v: f(x, v * jnp.sum(x)))(w).sum()))
-    same(lambda f: jax.vmap(lambda x, w: jax.grad(lambda v: f(x, v))(w)), *network_args(2))
-    same(lambda f: lambda x, w: jax.jvp(lambda v: jax.grad(f, 1)(v, w * v[0]), (x,), (x,)))
-    same(lambda f: lambda x, w: lax.map(lambda row: jax.grad(lambda v: f(row[None], v))(w), x))
-    same(lambda f: lambda x, w: jax.jacfwd(lambda s: jax.grad(lambda v: f(x * s, v))(w))(1.0))
+    same(
+        lambda f: jax.grad(lambda x, w: jax.grad(lambda v: f(x, v * jnp.sum(x)))(w).sum()),
+        lambda f: lambda x, w: jax.vmap(lambda c: jax.grad(lambda v: f(c * x, v))(w))(w[0]),
+        lambda f: lambda x, w: jax.jvp(lambda v: jax.grad(f, 1)(v, w * v[:1]), (x,), (x,)),
+        lambda f: lambda x, w: lax.map(lambda r: jax.grad(lambda v: f(r[None], v))(w), x),
+        lambda f: lambda x, w: jax.jacfwd(lambda s: jax.grad(lambda v: f(x * s, v))(w))(1.0),
+    )
 
 
 @pytest.mark.parametrize("transform", [jax.value_and_grad, jax.jacfwd, jax.hessian])
@@ -400,7 +414,7 @@ def test_without_jit(transform: Any) -> None:
 def test_no_tracer_leaks(transform: Any) -> None:
     args = network_args()
     jax.make_jaxpr(jax.jit(transform(written)))(*args)
-    jax.make_jaxpr(jax.vmap(transform(_scanned(written)), (0, None)))(*_mixed())
+    jax.make_jaxpr(jax.vmap(transform(_scanned(written)), (0, None)))(args[0][None], args[1])
 
 
 def test_nan_checks_and_donation() -> None:
@@ -445,15 +459,8 @@ def test_a_rule_of_trees_under_everything_at_once() -> None:
     close(got, wanted)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_rules_are_hashable_and_survive_a_cleared_cache(name: str) -> None:
-    example = examples()[name]
-    assert isinstance(example.rule, Rule) and hash(example.rule) == hash(example.rule)
-    before = example.rule(*example.args, **example.kwargs)
+def test_a_cleared_cache_is_filled_again() -> None:
+    before = sigmoid(0.5)
     jax.clear_caches()
-    close(example.rule(*example.args, **example.kwargs), before, 0.0)
-
-
-def test_unit_is_what_it_says() -> None:
-    args = examples()["unit"].args
-    close(unit(*args, power=2), unit_plain(*args, power=2))
+    assert isinstance(sigmoid, Rule) and hash(sigmoid) == hash(sigmoid)
+    assert float(sigmoid(0.5)) == float(before)

@@ -21,7 +21,7 @@ def test_one_step_is_the_formula() -> None:
 
 def test_it_is_optax_sgd() -> None:
     gradient = jax.random.normal(jax.random.key(0), (50,))
-    ours, _ = gradient_descent(0.3).update(gradient, optax.EmptyState())
+    ours, _ = gradient_descent(0.3).update(gradient, ())
     sgd = optax.sgd(0.3)
     theirs, _ = sgd.update(gradient, sgd.init(gradient))
     np.testing.assert_array_equal(ours, theirs)
@@ -29,5 +29,5 @@ def test_it_is_optax_sgd() -> None:
 
 def test_it_keeps_the_dtype() -> None:
     gradient = jnp.ones(3, jnp.bfloat16)
-    updates, _ = gradient_descent(0.1).update(gradient, optax.EmptyState())
+    updates, _ = gradient_descent(0.1).update(gradient, ())
     assert updates.dtype == jnp.bfloat16
