@@ -38,7 +38,7 @@ def draw_learning_curve(runs: Sequence[Run], title: str) -> bytes:
     accuracy.set_ylabel("test accuracy (%)")
     for axes in (losses, accuracy):
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     content = io.BytesIO()

@@ -26,31 +26,6 @@ __all__ = [
 ]
 
 
-
-def _sigmoid_product(a: Array, z: Array) -> Array:
-    # exp(z) underflows at -87 in float32; half of it, twice, reaches as far as the product does.
-    half = jnp.exp(jnp.minimum(z, 0.0) / 2)
-    return (a * half) * half / (1.0 + jnp.exp(-jnp.abs(z)))
-
-
-def _bell_product(a: Array, z: Array) -> Array:
-    half = jnp.exp(-jnp.abs(z) / 2)
-    return (a * half) * half / jnp.square(1.0 + half * half)
-
-
-def _gauss_product(a: Array, x: Array) -> Array:
-    half = jnp.exp(-jnp.square(x) / 4)
-    return (a * half) * half * 0.3989422804014327
-
-
-def _cdf_product(a: Array, x: Array) -> Array:
-    tail = x < -tail_start(x)
-    inner = jnp.where(tail, 0.0, x)
-    outer = jnp.where(tail, x, -tail_start(x))
-    body = a * (0.5 * lax.erfc(inner * -0.7071067811865476))
-    return jnp.where(tail, _gauss_product(a * mills_ratio(outer), outer), body)
-
-
 def tail_start(x: Array) -> float:
     return 12.0 if x.dtype == jnp.float32 else 30.0
 
@@ -66,8 +41,7 @@ def mills_ratio(x: Array) -> Array:
     return -series / x
 
 
-times_sigmoid = rule(
-    _sigmoid_product,
+@rule(
     residuals=lambda y, a, z: (a, z),
     jvp=(
         lambda res, t: times_sigmoid(t, res[1]),
@@ -80,9 +54,13 @@ times_sigmoid = rule(
     structure=Structure.DIAGONAL,
     formula="y = a sigma(z)",
 )
+def times_sigmoid(a: Array, z: Array) -> Array:
+    """``a sigma(z)``."""
+    # exp(z) underflows at -87 in float32; half of it, twice, reaches as far as the product does.
+    half = jnp.exp(jnp.minimum(z, 0.0) / 2)
+    return (a * half) * half / (1.0 + jnp.exp(-jnp.abs(z)))
 
-times_bell = rule(
-    _bell_product,
+@rule(
     residuals=lambda y, a, z: (a, z),
     jvp=(
         lambda res, t: times_bell(t, res[1]),
@@ -95,9 +73,12 @@ times_bell = rule(
     structure=Structure.DIAGONAL,
     formula="y = a sigma(z) sigma(-z)",
 )
+def times_bell(a: Array, z: Array) -> Array:
+    """``a sigma(z) sigma(-z)``, the slope of the sigmoid times a."""
+    half = jnp.exp(-jnp.abs(z) / 2)
+    return (a * half) * half / jnp.square(1.0 + half * half)
 
-times_gauss = rule(
-    _gauss_product,
+@rule(
     residuals=lambda y, a, x: (a, x),
     jvp=(
         lambda res, t: times_gauss(t, res[1]),
@@ -110,9 +91,12 @@ times_gauss = rule(
     structure=Structure.DIAGONAL,
     formula="y = a exp(-x^2 / 2) / sqrt(2 pi)",
 )
+def times_gauss(a: Array, x: Array) -> Array:
+    """``a phi(x)``, with the density of N(0, 1)."""
+    half = jnp.exp(-jnp.square(x) / 4)
+    return (a * half) * half * 0.3989422804014327
 
-times_cdf = rule(
-    _cdf_product,
+@rule(
     residuals=lambda y, a, x: (a, x),
     jvp=(
         lambda res, t: times_cdf(t, res[1]),
@@ -125,3 +109,10 @@ times_cdf = rule(
     structure=Structure.DIAGONAL,
     formula="y = a Phi(x)",
 )
+def times_cdf(a: Array, x: Array) -> Array:
+    """``a Phi(x)``, with the distribution function of N(0, 1)."""
+    tail = x < -tail_start(x)
+    inner = jnp.where(tail, 0.0, x)
+    outer = jnp.where(tail, x, -tail_start(x))
+    body = a * (0.5 * lax.erfc(inner * -0.7071067811865476))
+    return jnp.where(tail, times_gauss(a * mills_ratio(outer), outer), body)

@@ -1,241 +1,346 @@
-"""One table of all rules: sample arguments, and the same function in plain JAX.
+"""The table of all rules: adding a rule means adding a row, and every law of this folder then holds it.
 
-A row holds a primitive with static arguments bound, arguments in float64 away from kinks and ties, and a
-reference written with `jnp` and `jax.nn` alone. The laws beside this file hold for every row; a new
-primitive is a new row.
+A row says where to look at a rule, and what plain JAX says of the same function, written as naively as it can be.
+The points are ordinary ones: smooth, away from kinks. Laws are functions of a row.
 """
 
 from __future__ import annotations
 
-import zlib
+import functools
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from funcnet import primitives as fn
+import funcnet.primitives as fn
+from funcnet.primitives import activations, elementary, products
 from funcnet.rules import Rule
 
+__all__ = ["ROWS", "Row", "every_row"]
 
-class Row(NamedTuple):
-    """One primitive at sample arguments."""
 
-    id: str
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One rule at one point.
+
+    Attributes:
+        name: The row, for the reader.
+        rule: The rule.
+        reference: The same function in plain JAX.
+        args: Where; floating arrays are in float64.
+        static: Static arguments.
+        same_formula: JAX's derivative of the reference is the written one, so that both compile to
+            programs of one cost.
+        linear: The positions of the arguments that the function is linear in, one by one.
+        has_empty: Whether arrays may have no entries along their first axis.
+        without: Laws, by the names of their tests, that do not apply.
+    """
+
+    name: str
     rule: Rule
-    args: tuple[Any, ...]  # NumPy, float64 where floating
     reference: Callable[..., Any]
-    static: dict[str, Any] = {}
-    frozen: tuple[int, ...] = ()  # floating arguments that have no derivative, such as signs
-    same_formula: bool = False  # the rule states what autodiff would: cost must be equal
+    args: tuple[Any, ...]
+    static: dict[str, Any] = field(default_factory=dict)
+    same_formula: bool = False
+    linear: tuple[int, ...] = ()
+    has_empty: bool = True
+    without: tuple[str, ...] = ()
 
-    def call(self, *args: Any) -> Any:
-        """The rule at other arguments of the same kind, in the order that its rules are stated in."""
-        names = self.rule.argument_names
-        return self.rule(**dict(zip(names, args, strict=False)), **self.static)
+    def arguments(self, dtype: Any = jnp.float64) -> tuple[Any, ...]:
+        """The arguments, with floating ones in a dtype."""
+
+        def cast(leaf: np.ndarray) -> jax.Array:
+            return jnp.asarray(leaf, dtype if leaf.dtype == np.float64 else leaf.dtype)
+
+        return jax.tree.map(cast, self.args)
 
     @property
-    def argnums(self) -> tuple[int, ...]:
-        """The arguments that can be differentiated."""
-        return tuple(
-            i
-            for i, arg in enumerate(self.args)
-            if i not in self.frozen
-            and all(np.issubdtype(np.asarray(leaf).dtype, np.floating) for leaf in jax.tree.leaves(arg))
-            and jax.tree.leaves(arg)
-        )
+    def moving(self) -> tuple[int, ...]:
+        """The positions of the arguments that have derivatives."""
+
+        def moves(position: int) -> bool:
+            leaves = jax.tree.leaves(self.args[position])
+            stated = all(
+                self.rule.is_joint(kind) or getattr(self.rule, kind)[position] is not None
+                for kind in ("jvp", "vjp")
+            )
+            return stated and any(leaf.dtype == np.float64 for leaf in leaves)
+
+        return tuple(filter(moves, range(len(self.args))))
 
 
-def normal(*shape: int, name: str = "x", scale: float = 1.5) -> Any:
-    """Seeded samples that keep 0.05 away from 0 and from +-1 and +-3, where the kinks are."""
-    generator = np.random.default_rng(zlib.crc32(repr((name, shape)).encode()))
-    x = generator.standard_normal(shape) * scale
-    for kink in (0.0, -1.0, 1.0, -3.0, 3.0):
-        x = np.where(np.abs(x - kink) < 0.05, x + 0.11, x)
-    return x
+def every_row(law: Callable[..., None]) -> Any:
+    """Run a law for every row that it applies to."""
+    rows = [row for row in ROWS if law.__name__ not in row.without]
+    return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)(law)
 
 
-def positive(*shape: int, name: str = "x") -> Any:
-    return np.abs(normal(*shape, name=name)) + 0.3
+# Points
+
+X = np.array([[-3.7, -1.6, -0.4], [0.3, 1.4, 3.5]])
+SMALL = np.array([[-0.9, 0.6, -0.2], [1.1, 0.4, -0.7]])
+POSITIVE = np.array([[0.2, 0.7, 1.3], [2.1, 3.4, 5.0]])
+OTHER = np.array([[0.9, -2.1, 0.6], [-1.3, 2.2, 0.8]])
+ROW, COLUMN = np.array([1.7, -0.6, 0.9]), np.array([[0.8], [-1.9]])
+MASK = np.array([[True, False, True], [True, True, False]])
+SIGNS = np.array([[1, -1, 1], [1, -1, -1]])
+PROBABILITIES = np.array([[0.2, 0.7, 0.4], [0.9, 0.1, 0.5]])
+DISTRIBUTIONS = np.array([[0.2, 0.7, 0.1], [0.5, 0.1, 0.4]])
 
 
-def distribution(*shape: int, name: str = "q") -> Any:
-    e = np.exp(normal(*shape, name=name))
-    return e / e.sum(-1, keepdims=True)
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).normal(size=shape)
 
 
-X, Y, ROW = normal(3, 4), normal(3, 4, name="y"), normal(1, 4, name="row")
-POSITIVE = positive(3, 4)
-SIGNS = np.sign(normal(3, name="signs"))
-MASK = np.array([[True, True, False, True], [True, False, True, True], [False, True, True, True]])
-CLASSES = np.array([0, 3, 1], dtype=np.int32)
+# References
 
 
-def elementwise_rows() -> list[Row]:
-    """Activations: one floating array in, one of its shape out."""
-    table: list[tuple[Any, ...]] = [
-        (fn.negate, jnp.negative),
-        (fn.sin, jnp.sin),
-        (fn.cos, jnp.cos),
-        (fn.exp, jnp.exp),
-        (fn.sigmoid, jax.nn.sigmoid),
-        (fn.tanh, jnp.tanh),
-        (fn.relu, jax.nn.relu),
-        (fn.elu, jax.nn.elu),
-        (fn.selu, jax.nn.selu),
-        (fn.silu, jax.nn.silu),
-        (fn.gelu, jax.nn.gelu),
-        (fn.softplus, jax.nn.softplus),
-        (fn.softsign, jax.nn.soft_sign),
-        (fn.mish, jax.nn.mish),
-        (fn.hard_tanh, jax.nn.hard_tanh),
-        (fn.hard_sigmoid, jax.nn.hard_sigmoid),
-        (fn.hard_swish, jax.nn.hard_swish),
-        (fn.log_sigmoid, jax.nn.log_sigmoid),
-        (fn.leaky_relu, jax.nn.leaky_relu),
-    ]
-    exact = (fn.negate, fn.sin, fn.exp, fn.relu)
-    rows = [Row(f.name, f, (X,), g, same_formula=f in exact) for f, g in table]
-    rows += [Row(f.name, f, (POSITIVE,), g) for f, g in (
-        (fn.log, jnp.log), (fn.sqrt, jnp.sqrt), (fn.reciprocal, lambda x: 1 / x)
-    )]
-    return rows + [
-        Row("sigmoid-output", fn.sigmoid, (X,), jax.nn.sigmoid, {"keep": "output"}),
-        Row("tanh-output", fn.tanh, (X,), jnp.tanh, {"keep": "output"}),
-        Row("gelu-exact", fn.gelu, (X,), partial(jax.nn.gelu, approximate=False), {"approximate": False}),
-        Row("elu-alpha", fn.elu, (X,), partial(jax.nn.elu, alpha=0.7), {"alpha": 0.7}),
-        Row("leaky_relu-slope", fn.leaky_relu, (X,), partial(jax.nn.leaky_relu, negative_slope=0.3),
-            {"negative_slope": 0.3}),
-        Row("prelu", fn.prelu, (X, np.float64(0.25)), lambda x, a: jnp.where(x > 0, x, a * x)),
-        Row("prelu-channels", fn.prelu, (X, positive(4)), lambda x, a: jnp.where(x > 0, x, a[None] * x)),
-    ]
+def wide(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Broadcast the arguments first, whatever their ranks."""
+
+    def reference(*args: Any) -> Any:
+        shape = np.broadcast_shapes(*(a.shape for a in args))
+        return function(*(jnp.broadcast_to(a, shape) for a in args))
+
+    return reference
 
 
-def gate_rows() -> list[Row]:
-    """Two arguments, with and without broadcasting."""
-    table: list[tuple[Any, ...]] = [
-        (fn.add, jnp.add),
-        (fn.subtract, jnp.subtract),
-        (fn.multiply, jnp.multiply),
-        (fn.maximum, jnp.maximum),
-        (fn.minimum, jnp.minimum),
-    ]
-    rows = []
-    for f, g in table:
-        same = f in (fn.add, fn.multiply)
-        rows += [Row(f.name, f, (X, Y), g, same_formula=same), Row(f"{f.name}-row", f, (X, ROW), g)]
-        rows += [Row(f"{f.name}-rank", f, (ROW[0], Y), lambda a, b, g=g: g(a[None], b))]
-    return rows + [
-        Row("divide", fn.divide, (X, POSITIVE), jnp.divide),
-        Row("divide-row", fn.divide, (X, positive(1, 4)), jnp.divide),
-        Row("power", fn.power, (POSITIVE, Y), jnp.power),
-        Row("power-number", fn.power, (POSITIVE, np.float64(2.5)), jnp.power),
-    ]
+def slope(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The derivative of an elementwise function, by JAX."""
+
+    def reference(x: Any, **static: Any) -> Any:
+        return jax.jvp(functools.partial(function, **static), (x,), (jnp.ones_like(x),))[1]
+
+    return reference
 
 
-def shape_rows() -> list[Row]:
-    """Reductions, and operations that only move entries."""
-    cube = normal(2, 3, 4)
-    return [
-        Row("sum", fn.sum, (X,), jnp.sum, same_formula=True),
-        Row("sum-axis", fn.sum, (cube,), lambda x: x.sum(1), {"axis": 1}),
-        Row("sum-kept", fn.sum, (cube,), lambda x: x.sum((0, 2), keepdims=True),
-            {"axis": (0, 2), "keepdims": True}),
-        Row("mean", fn.mean, (X,), jnp.mean),
-        Row("mean-axis", fn.mean, (cube,), lambda x: x.mean(-1), {"axis": -1}),
-        Row("transpose", fn.transpose, (cube,), jnp.transpose, same_formula=True),
-        Row("transpose-axes", fn.transpose, (cube,), lambda x: jnp.transpose(x, (1, 2, 0)),
-            {"axes": (1, 2, 0)}),
-        Row("reshape", fn.reshape, (X,), lambda x: x.reshape(2, 6), {"shape": (2, 6)}, same_formula=True),
-        Row("concatenate", fn.concatenate, ((X, Y),), lambda xs: jnp.concatenate(xs)),
-        Row("concatenate-axis", fn.concatenate, ((X, Y),), lambda xs: jnp.concatenate(xs, -1), {"axis": -1}),
-        Row("gather", fn.gather, (X, np.array([2, 0, 2, 1])), lambda x, i: x[i]),
-        Row("gather-axis", fn.gather, (X, np.array([[3, 3], [0, 1]])), lambda x, i: x[:, i], {"axis": 1}),
-    ]
+def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Any:
+    classes = logits.shape[-1]
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        labels = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
+    total = labels.sum(-1, keepdims=True)
+    smooth = (1 - label_smoothing) * labels + label_smoothing / classes * total
+    return -jnp.sum(smooth * jax.nn.log_softmax(logits), -1)
 
 
-def linear_rows() -> list[Row]:
-    """Products of matrices."""
-    w, b, cube = normal(4, 2, name="w"), normal(2, name="b"), normal(2, 3, 4)
-    return [
-        Row("linear", fn.linear, (X, w), jnp.matmul, same_formula=True),
-        Row("linear-vector", fn.linear, (X[0], w), jnp.matmul),
-        Row("linear-batch", fn.linear, (cube, w), jnp.matmul),
-        Row("affine", fn.affine, (X, w, b), lambda x, w, b: x @ w + b[None], same_formula=True),
-        Row("affine-vector", fn.affine, (X[0], w, b), lambda x, w, b: x @ w + b),
-        Row("affine-batch", fn.affine, (cube, w, b), lambda x, w, b: x @ w + b[None, None]),
-        Row("matmul", fn.matmul, (X, w), jnp.matmul, same_formula=True),
-        Row("matmul-batch", fn.matmul, (cube, normal(2, 4, 3)), jnp.matmul),
-        Row("matmul-vectors", fn.matmul, (X[0], Y[0]), jnp.matmul),
-        Row("inner", fn.inner, (X[0], Y[0]), jnp.inner),
-    ]
+def bernoulli(logits: Any, labels: Any) -> Any:
+    yes, no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+    return -labels * yes - (1 - labels) * no
 
 
-def softmax_rows() -> list[Row]:
-    """Softmax and its relatives."""
-    full = (X, MASK)
-    return [
-        Row("softmax", fn.softmax, (X, None), lambda x, _: jax.nn.softmax(x)),
-        Row("softmax-axis", fn.softmax, (X, None), lambda x, _: jax.nn.softmax(x, 0), {"axis": 0}),
-        Row("softmax-all", fn.softmax, (X, None), lambda x, _: jax.nn.softmax(x, (0, 1)), {"axis": None}),
-        Row("softmax-where", fn.softmax, full, lambda x, m: jax.nn.softmax(x, where=m)),
-        Row("log_softmax", fn.log_softmax, (X, None), lambda x, _: jax.nn.log_softmax(x)),
-        Row("log_softmax-axis", fn.log_softmax, (X, None), lambda x, _: jax.nn.log_softmax(x, 0), {"axis": 0}),
-        Row("logsumexp", fn.logsumexp, (X, None), lambda x, _: jax.nn.logsumexp(x)),
-        Row("logsumexp-kept", fn.logsumexp, (X, None),
-            lambda x, _: jax.nn.logsumexp(x, -1, keepdims=True), {"axis": -1, "keepdims": True}),
-        Row("logsumexp-where", fn.logsumexp, full,
-            lambda x, m: jax.nn.logsumexp(x, -1, where=m), {"axis": -1}),
-    ]
+def huber(predictions: Any, targets: Any, delta: float = 1.0) -> Any:
+    d = jnp.abs(predictions - targets)
+    return jnp.sum(jnp.where(d <= delta, d**2 / 2, delta * (d - delta / 2)), -1)
 
 
-def _cross_entropy(x: Any, labels: Any, smoothing: float = 0.0) -> Any:
-    q = labels if labels.ndim == x.ndim else jax.nn.one_hot(labels, x.shape[-1], dtype=x.dtype)
-    q = (1 - smoothing) * q + smoothing / x.shape[-1] * q.sum(-1, keepdims=True)
-    return -(q * jax.nn.log_softmax(x)).sum(-1)
+def divergence(log_predictions: Any, targets: Any) -> Any:
+    return jnp.sum(targets * (jnp.log(targets) - log_predictions), -1)
 
 
-def _huber(p: Any, q: Any, delta: float) -> Any:
-    d = jnp.abs(p - q)
-    return jnp.where(d <= delta, d**2 / 2, delta * (d - delta / 2)).sum(-1)
+def total(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda params: sum(jnp.sum(function(leaf)) for leaf in jax.tree.leaves(params))
 
 
-def loss_rows() -> list[Row]:
-    """Losses, one value per example, and penalties."""
-    u, q = normal(3, name="u"), distribution(3, 4)
-    tree = {"kernel": X, "bias": ROW[0]}
-    smooth = {"label_smoothing": 0.1}
-    return [
-        Row("log_loss", fn.log_loss, (u, SIGNS), lambda u, y: jax.nn.softplus(-y * u), frozen=(1,)),
-        Row("binary_cross_entropy", fn.binary_cross_entropy, (u, distribution(3, name="p")),
-            lambda u, p: -p * jax.nn.log_sigmoid(u) - (1 - p) * jax.nn.log_sigmoid(-u)),
-        Row("hinge_loss", fn.hinge_loss, (u, SIGNS), lambda u, y: jnp.maximum(0, 1 - y * u), frozen=(1,)),
-        Row("softmax_cross_entropy", fn.softmax_cross_entropy, (X, CLASSES), _cross_entropy),
-        Row("softmax_cross_entropy-smooth", fn.softmax_cross_entropy, (X, CLASSES),
-            partial(_cross_entropy, smoothing=0.1), smooth),
-        Row("softmax_cross_entropy-distribution", fn.softmax_cross_entropy, (X, q), _cross_entropy),
-        Row("softmax_cross_entropy-both", fn.softmax_cross_entropy, (X, q),
-            partial(_cross_entropy, smoothing=0.1), smooth),
-        Row("kl_divergence", fn.kl_divergence, (X, q), lambda p, q: (q * (jnp.log(q) - p)).sum(-1)),
-        Row("squared_error", fn.squared_error, (X, Y), lambda p, q: ((p - q) ** 2).sum(-1)),
-        Row("absolute_error", fn.absolute_error, (X, Y), lambda p, q: jnp.abs(p - q).sum(-1)),
-        Row("huber_loss", fn.huber_loss, (X, Y), partial(_huber, delta=1.0)),
-        Row("huber_loss-delta", fn.huber_loss, (X, Y), partial(_huber, delta=0.6), {"delta": 0.6}),
-        Row("l2_penalty", fn.l2_penalty, (tree,),
-            lambda t: sum((w**2).sum() / 2 for w in jax.tree.leaves(t))),
-        Row("l1_penalty", fn.l1_penalty, (tree,),
-            lambda t: sum(jnp.abs(w).sum() for w in jax.tree.leaves(t))),
-    ]
+def signed(function: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda x, labels: function(labels.astype(x.dtype) * x)
 
 
-ROWS: list[Row] = [
-    *gate_rows(),
-    *shape_rows(),
-    *linear_rows(),
-    *elementwise_rows(),
-    *softmax_rows(),
-    *loss_rows(),
+PARAMS = {"bias": ROW, "kernel": X}
+
+GATES = [
+    Row("add", fn.add, jnp.add, (X, OTHER), same_formula=True),
+    Row("add, broadcast", fn.add, wide(jnp.add), (COLUMN, ROW), same_formula=True),
+    Row("subtract", fn.subtract, wide(jnp.subtract), (X, ROW), same_formula=True),
+    Row("negate", fn.negate, jnp.negative, (X,), same_formula=True, linear=(0,)),
+    Row("multiply", fn.multiply, jnp.multiply, (X, OTHER), same_formula=True, linear=(0, 1)),
+    Row("multiply, broadcast", fn.multiply, wide(jnp.multiply), (X, COLUMN), linear=(0, 1)),
+    Row("reciprocal", fn.reciprocal, jnp.reciprocal, (OTHER,)),
+    Row("divide", fn.divide, jnp.divide, (X, OTHER), linear=(0,)),
+    Row("divide, broadcast", fn.divide, wide(jnp.divide), (COLUMN, ROW), linear=(0,)),
+    Row("maximum", fn.maximum, jnp.maximum, (X, OTHER)),
+    Row("maximum, broadcast", fn.maximum, wide(jnp.maximum), (COLUMN, ROW)),
+    Row("minimum", fn.minimum, jnp.minimum, (X, OTHER)),
+    Row("minimum, broadcast", fn.minimum, wide(jnp.minimum), (ROW, COLUMN)),
 ]
-IDS = [row.id for row in ROWS]
+
+ELEMENTARY = [
+    Row("exp", fn.exp, jnp.exp, (SMALL,), same_formula=True),
+    Row("log", fn.log, jnp.log, (POSITIVE,)),
+    Row("sqrt", fn.sqrt, jnp.sqrt, (POSITIVE,)),
+    Row("power", fn.power, jnp.power, (POSITIVE, OTHER)),
+    Row("power, broadcast", fn.power, wide(jnp.power), (POSITIVE, ROW)),
+    Row("sin", fn.sin, jnp.sin, (X,), same_formula=True),
+    Row("cos", fn.cos, jnp.cos, (X,), same_formula=True),
+    Row(
+        "x to the power of y - less, times a",
+        elementary._times_power,
+        lambda a, x, y, less: a * jnp.power(x, y - less),
+        (OTHER, POSITIVE, SMALL),
+        {"less": 1},
+        linear=(0,),
+    ),
+]
+
+SUMS_AND_MOVES = [
+    Row("sum", fn.sum, jnp.sum, (X,), same_formula=True, linear=(0,)),
+    Row("sum, axis", fn.sum, jnp.sum, (X,), {"axis": 1, "keepdims": True}, linear=(0,)),
+    Row("mean", fn.mean, jnp.mean, (X,), same_formula=True, linear=(0,), has_empty=False),
+    Row("mean, axes", fn.mean, jnp.mean, (normal(2, 3, 2),), {"axis": (0, 2)}, linear=(0,), has_empty=False),
+    Row("reshape", fn.reshape, jnp.reshape, (X,), {"shape": (3, -1)}, linear=(0,), has_empty=False),
+    Row("transpose", fn.transpose, jnp.transpose, (X,), same_formula=True, linear=(0,)),
+    Row(
+        "transpose, axes",
+        fn.transpose,
+        jnp.transpose,
+        (normal(2, 3, 4),),
+        {"axes": (2, 0, -2)},
+        linear=(0,),
+    ),
+    Row("concatenate", fn.concatenate, jnp.concatenate, ([X, OTHER],), same_formula=True, linear=(0,)),
+    Row(
+        "concatenate, axis",
+        fn.concatenate,
+        jnp.concatenate,
+        ((X, COLUMN, OTHER),),
+        {"axis": -1},
+        linear=(0,),
+    ),
+    Row(
+        "gather",
+        fn.gather,
+        jnp.take,
+        (normal(4, 3), np.array([[2, 0], [2, -1]])),
+        {"axis": 0},
+        linear=(0,),
+        has_empty=False,
+    ),
+    Row("gather, axis", fn.gather, jnp.take, (X, np.array([1, 1, 2])), {"axis": 1}, linear=(0,)),
+]
+
+LINEAR = [
+    Row("linear", fn.linear, jnp.matmul, (X, normal(3, 4)), same_formula=True, linear=(0, 1)),
+    Row("linear, vector", fn.linear, jnp.matmul, (ROW, normal(3, 4)), linear=(0, 1), has_empty=False),
+    Row("linear, batches", fn.linear, jnp.matmul, (normal(2, 2, 3), normal(3, 2)), linear=(0, 1)),
+    Row(
+        "affine",
+        fn.affine,
+        lambda x, w, b: x @ w + jnp.broadcast_to(b, (*x.shape[:-1], *b.shape)),
+        (X, normal(3, 4), normal(4)),
+        same_formula=True,
+    ),
+    Row(
+        "affine, batches",
+        fn.affine,
+        lambda x, w, b: x @ w + jnp.broadcast_to(b, (*x.shape[:-1], *b.shape)),
+        (normal(2, 2, 3), normal(3, 2), normal(2)),
+    ),
+    Row("inner", fn.inner, jnp.inner, (ROW, normal(3)), same_formula=True, linear=(0, 1)),
+    Row("inner, matrices", fn.inner, jnp.inner, (X, normal(4, 3)), linear=(0, 1)),
+    Row("matmul", fn.matmul, jnp.matmul, (X, normal(3, 4)), same_formula=True, linear=(0, 1)),
+    Row("matmul, vectors", fn.matmul, jnp.matmul, (ROW, normal(3)), linear=(0, 1)),
+    Row("matmul, vector and matrix", fn.matmul, jnp.matmul, (ROW, normal(3, 2)), linear=(0, 1), has_empty=False),
+    Row("matmul, stack", fn.matmul, jnp.matmul, (normal(3, 2, 3), normal(3, 2)), linear=(0, 1)),
+    Row(
+        "matmul, stacks that broadcast",
+        fn.matmul,
+        jnp.matmul,
+        (normal(2, 1, 2, 3), normal(3, 3, 2)),
+        linear=(0, 1),
+        has_empty=False,
+    ),
+]
+
+ACTIVATIONS = [
+    Row("sigmoid", fn.sigmoid, jax.nn.sigmoid, (X,)),
+    Row("sigmoid, keep output", fn.sigmoid, lambda x, keep: jax.nn.sigmoid(x), (X,), {"keep": "output"}),
+    Row("tanh", fn.tanh, jnp.tanh, (X,)),
+    Row("tanh, keep output", fn.tanh, lambda x, keep: jnp.tanh(x), (X,), {"keep": "output"}),
+    Row("softplus", fn.softplus, jax.nn.softplus, (X,)),
+    Row("log_sigmoid", fn.log_sigmoid, jax.nn.log_sigmoid, (X,)),
+    Row("silu", fn.silu, jax.nn.silu, (X,)),
+    Row("gelu", fn.gelu, jax.nn.gelu, (X,)),
+    Row("gelu, exact", fn.gelu, jax.nn.gelu, (X,), {"approximate": False}),
+    Row("softsign", fn.softsign, jax.nn.soft_sign, (X,)),
+    Row("mish", fn.mish, jax.nn.mish, (X,)),
+    Row("relu", fn.relu, jax.nn.relu, (X,), same_formula=True),
+    Row("leaky_relu", fn.leaky_relu, jax.nn.leaky_relu, (X,), {"negative_slope": 0.2}),
+    Row("prelu", fn.prelu, wide(lambda x, a: jnp.where(x > 0, x, a * x)), (X, np.abs(ROW))),
+    Row("prelu, shared", fn.prelu, wide(lambda x, a: jnp.where(x > 0, x, a * x)), (X, np.array(0.3)), has_empty=False),
+    Row("elu", fn.elu, jax.nn.elu, (X,), {"alpha": 0.7}),
+    Row("selu", fn.selu, jax.nn.selu, (X,)),
+    Row("hard_tanh", fn.hard_tanh, jax.nn.hard_tanh, (X,)),
+    Row("hard_sigmoid", fn.hard_sigmoid, jax.nn.hard_sigmoid, (X,)),
+    Row("hard_swish", fn.hard_swish, jax.nn.hard_swish, (X,)),
+    Row("softmax", fn.softmax, jax.nn.softmax, (X, None)),
+    Row("softmax, axis", fn.softmax, jax.nn.softmax, (X, None), {"axis": 0}),
+    Row(
+        "softmax, where",
+        fn.softmax,
+        lambda x, where: jax.nn.softmax(x, where=where),
+        (X, MASK),
+    ),
+    Row("log_softmax", fn.log_softmax, jax.nn.log_softmax, (X, None)),
+    Row("log_softmax, axes", fn.log_softmax, jax.nn.log_softmax, (X, None), {"axis": (0, 1)}),
+    Row("logsumexp", fn.logsumexp, jax.nn.logsumexp, (X, None), has_empty=False),
+    Row(
+        "logsumexp, axis",
+        fn.logsumexp,
+        jax.nn.logsumexp,
+        (X, None),
+        {"axis": -1, "keepdims": True},
+    ),
+    Row(
+        "logsumexp, where",
+        fn.logsumexp,
+        lambda x, where, axis: jax.nn.logsumexp(x, axis, where=where),
+        (X, MASK),
+        {"axis": 1},
+    ),
+]
+
+SLOPES = [
+    Row("slope of sigmoid", activations._sigmoid_slope, slope(jax.nn.sigmoid), (X,)),
+    Row("slope of tanh", activations._tanh_slope, slope(jnp.tanh), (X,)),
+    Row("slope of silu", activations._silu_slope, slope(jax.nn.silu), (X,)),
+    Row("slope of gelu", activations._gelu_slope, slope(jax.nn.gelu), (X,), {"approximate": True}),
+    Row("slope of exact gelu", activations._gelu_slope, slope(jax.nn.gelu), (X,), {"approximate": False}),
+    Row("slope of softsign", activations._softsign_slope, slope(jax.nn.soft_sign), (X,)),
+    Row("slope of mish", activations._mish_slope, slope(jax.nn.mish), (X,)),
+    Row("times_sigmoid", products.times_sigmoid, lambda a, z: a * jax.nn.sigmoid(z), (OTHER, X), linear=(0,)),
+    Row("times_bell", products.times_bell, lambda a, z: a * jax.nn.sigmoid(z) * jax.nn.sigmoid(-z), (OTHER, X), linear=(0,)),
+    Row("times_gauss", products.times_gauss, lambda a, x: a * jax.scipy.stats.norm.pdf(x), (OTHER, X), linear=(0,)),
+    Row("times_cdf", products.times_cdf, lambda a, x: a * jax.scipy.stats.norm.cdf(x), (OTHER, X), linear=(0,)),
+]
+
+LOSSES = [
+    Row("log_loss", fn.log_loss, signed(lambda u: -jax.nn.log_sigmoid(u)), (X, SIGNS)),
+    Row("hinge_loss", fn.hinge_loss, signed(lambda u: jnp.maximum(1 - u, 0)), (X, SIGNS)),
+    Row("binary_cross_entropy", fn.binary_cross_entropy, bernoulli, (X, PROBABILITIES)),
+    Row("softmax_cross_entropy", fn.softmax_cross_entropy, cross_entropy, (X, np.array([2, 0]))),
+    Row(
+        "softmax_cross_entropy, smoothed",
+        fn.softmax_cross_entropy,
+        cross_entropy,
+        (X, np.array([2, 0])),
+        {"label_smoothing": 0.1},
+    ),
+    Row(
+        "softmax_cross_entropy, distributions",
+        fn.softmax_cross_entropy,
+        cross_entropy,
+        (X, DISTRIBUTIONS),
+        {"label_smoothing": 0.1},
+    ),
+    Row("kl_divergence", fn.kl_divergence, divergence, (SMALL - 2, DISTRIBUTIONS)),
+    Row("squared_error", fn.squared_error, lambda p, q: jnp.sum((p - q) ** 2, -1), (X, OTHER), same_formula=True),
+    Row("absolute_error", fn.absolute_error, lambda p, q: jnp.sum(jnp.abs(p - q), -1), (X, OTHER)),
+    Row("huber_loss", fn.huber_loss, huber, (X, X + SMALL), {"delta": 0.8}),
+    Row("l2_penalty", fn.l2_penalty, total(lambda w: w**2 / 2), (PARAMS,), same_formula=True),
+    Row("l1_penalty", fn.l1_penalty, total(jnp.abs), (PARAMS,)),
+]
+
+ROWS = [*GATES, *ELEMENTARY, *SUMS_AND_MOVES, *LINEAR, *ACTIVATIONS, *SLOPES, *LOSSES]

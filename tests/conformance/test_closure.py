@@ -12,6 +12,7 @@ from jax import lax
 
 from tests.conformance.table import IDS, ROWS, Row
 from tests.conformance.test_values import assert_close, weights_like
+from tests.quick import quick_jit
 
 
 def moving(row: Row) -> tuple[Any, ...]:
@@ -84,7 +85,7 @@ def test_transformations_keep_both_modes(row: Row, x64: None) -> None:
     f, args = along(row), moving(row)
     plain = both_modes(f)(*args)
     names, functions = zip(*transformed(f), strict=True)
-    for name, got in zip(names, jax.jit(lambda *a: [g(*a) for g in functions])(*args), strict=True):
+    for name, got in zip(names, quick_jit(lambda *a: [g(*a) for g in functions])(*args), strict=True):
         assert_close(got, plain, 1e-13, f"{row.id}, {name}")
 
 
@@ -104,7 +105,7 @@ def test_each_argument_batched_alone(row: Row, x64: None) -> None:
             pairs.append((jax.tree.map(lambda y: y[1], mapped), one))
         return pairs
 
-    for i, (mapped, one) in enumerate(jax.jit(compute)(*args)):
+    for i, (mapped, one) in enumerate(quick_jit(compute)(*args)):
         assert_close(mapped, one, 1e-13, f"{row.id}, argument {i} batched")
 
 
@@ -122,7 +123,7 @@ def test_linearize_and_while_loop(row: Row, x64: None) -> None:
         value, push = jax.linearize(f, *args)
         return straight, (value, push(*tangents)), jax.jvp(loop, args, tangents)
 
-    straight, linearized, looped = jax.jit(compute)(*args)
+    straight, linearized, looped = quick_jit(compute)(*args)
     assert_close(linearized, straight, 1e-13, f"{row.id}, linearize")
     assert_close(looped, straight, 1e-13, f"{row.id}, while_loop")
 
@@ -138,7 +139,7 @@ def test_plain_custom_vjp_is_the_same_rule(row: Row, x64: None) -> None:
         y, pull = jax.vjp(f, *moving(row))
         return y, pull(weights_like(y))
 
-    ours, theirs = jax.jit(lambda: (reverse(along(row)), reverse(along(row, twin))))()
+    ours, theirs = quick_jit(lambda: (reverse(along(row)), reverse(along(row, twin))))()
     assert_close(ours, theirs, 1e-15, row.id)
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(along(row, twin), moving(row), moving(row))

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conformance.table import IDS, ROWS, Row
 from tests.conformance.test_closure import both_modes
+from tests.quick import quick_jit
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
@@ -50,7 +51,7 @@ def test_low_precision_is_near(row: Row, dtype: str) -> None:
     g, wide = shapes_of_both_modes(row, cast(low, "float32"))
     eps = float(jnp.finfo(dtype).eps)
     for got, wanted in zip(
-        jax.tree.leaves(jax.jit(f)(*moving)), jax.tree.leaves(jax.jit(g)(*wide)), strict=True
+        jax.tree.leaves(quick_jit(f)(*moving)), jax.tree.leaves(quick_jit(g)(*wide)), strict=True
     ):
         scale = 1 + np.max(np.abs(wanted))
         assert np.max(np.abs(np.asarray(got, np.float32) - wanted)) <= 12 * eps * scale
