@@ -1,4 +1,4 @@
-"""Rules made wrong on purpose, by one tenth of a percent in one place: every test of rules must see it."""
+"""Rules made wrong on purpose, by 0.1 % in one place: every test of rules must see it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules: differentiable functions with both derivatives written down, from obvious to tricky."""
+"""Differentiable functions with both derivatives written down, from obvious to tricky."""
 
 from funcnet.primitives.activations import (
     gelu,
@@ -10,11 +10,13 @@ from funcnet.primitives.activations import (
     softsign,
     tanh,
 )
+from funcnet.primitives.cross_entropy import (
+    kl_divergence,
+    softmax_cross_entropy,
+)
 from funcnet.primitives.distances import (
     absolute_error,
     huber_loss,
-    l1_penalty,
-    l2_penalty,
     squared_error,
 )
 from funcnet.primitives.elementary import (
@@ -44,9 +46,11 @@ from funcnet.primitives.linear import (
 from funcnet.primitives.losses import (
     binary_cross_entropy,
     hinge_loss,
-    kl_divergence,
     log_loss,
-    softmax_cross_entropy,
+)
+from funcnet.primitives.penalties import (
+    l1_penalty,
+    l2_penalty,
 )
 from funcnet.primitives.rectifiers import (
     elu,

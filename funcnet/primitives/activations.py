@@ -1,10 +1,10 @@
 """Smooth activation functions as a table of rules, from obvious to tricky.
 
-Each is elementwise: its Jacobian is diagonal, and both rules multiply by the slope, ``dy = phi'(x) t`` and
-``x_bar = ct phi'(x)``. Every function below stands with its slope. Values and first two
-derivatives d hold ``|error| <= 8 eps (|d| + |x d'|)`` over the whole range of float64, float32,
-bfloat16 and float16 (the last two computed in float32), far into the tails, where the textbook
-formulas cancel to 0.
+Each is elementwise: its Jacobian is diagonal, and both rules multiply by the slope,
+``dy = phi'(x) t`` and ``x_bar = ct phi'(x)``. Every function below stands with its slope. Values
+and first two derivatives d hold ``|error| <= 8 eps (|d| + |x d'|)`` over the whole range of
+float64, float32, bfloat16 and float16 (the last two computed in float32), far into the tails, where
+the textbook formulas cancel to 0.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def _check_keep(name: str, keep: str) -> None:
         raise ArgumentError(f"{name}: keep must be 'input' or 'output', got {keep!r}")
 
 
-# sigmoid and tanh: the slope from the input, or from the output. A slope is a rule itself where its own
-# derivative, left to the chain rule, would underflow early.
+# sigmoid and tanh: the slope from the input, or from the output. A slope is a rule itself where its
+# own derivative, left to the chain rule, would underflow early.
 
 
 @elementwise(
@@ -101,9 +101,9 @@ def sigmoid(x: Array, keep: str = "input") -> Array:
     ``y = 1 / (1 + exp(-x))``, with slope ``sigma(x) sigma(-x)``:
     ``dy = sigma(x) sigma(-x) t`` and ``x_bar = ct sigma(x) sigma(-x)``.
 
-    The textbook slope ``y (1 - y)`` is exactly 0 in float32 from x = 17 on, where the truth is 4e-8;
-    from the input no digit is lost. ``keep="output"`` uses the textbook slope and keeps y instead of x, which
-    saves an array where y is kept anyway, at the price of the upper tail.
+    The textbook slope ``y (1 - y)`` is exactly 0 in float32 from x = 17 on, where the truth is
+    4e-8; from the input no digit is lost. ``keep="output"`` uses the textbook slope and keeps y
+    instead of x, which saves an array where y is kept anyway, at the price of the upper tail.
 
     Args:
         x: Floating array of any shape.
@@ -148,8 +148,8 @@ def tanh(x: Array, keep: str = "input") -> Array:
     ``y = tanh(x)``, with slope ``1 - y^2 = 4 sigma(2x) sigma(-2x)``:
     ``dy = 4 sigma(2x) sigma(-2x) t`` and ``x_bar = 4 ct sigma(2x) sigma(-2x)``.
 
-    ``1 - y^2`` is exactly 0 in float32 from x = 9 on, where the truth is 6e-8; from the input no digit is
-    lost. ``keep="output"`` uses it and keeps y instead of x.
+    ``1 - y^2`` is exactly 0 in float32 from x = 9 on, where the truth is 6e-8; from the input no
+    digit is lost. ``keep="output"`` uses it and keeps y instead of x.
 
     Args:
         x: Floating array of any shape.
@@ -186,7 +186,8 @@ def tanh(x: Array, keep: str = "input") -> Array:
 def softplus(x: Array) -> Array:
     """The smooth ramp, elementwise.
 
-    ``y = log(1 + exp(x))``, with slope ``sigma(x)``: ``dy = sigma(x) t`` and ``x_bar = ct sigma(x)``.
+    ``y = log(1 + exp(x))``, with slope ``sigma(x)``: ``dy = sigma(x) t`` and
+    ``x_bar = ct sigma(x)``.
 
     Args:
         x: Floating array of any shape.
@@ -286,7 +287,8 @@ def silu(x: Array) -> Array:
     return times_sigmoid(x, x)
 
 
-# The tanh form is x sigma(z), for (1 + tanh(u)) / 2 = sigma(2u); z, dz and ddz are z = 2u and its derivatives.
+# The tanh form is x sigma(z), for (1 + tanh(u)) / 2 = sigma(2u); z, dz and ddz are z = 2u and its
+# derivatives.
 
 _GELU_SCALE = 2 * math.sqrt(2 / math.pi)
 
@@ -329,10 +331,11 @@ def _gelu_slope(x: Array, approximate: bool) -> Array:
 def gelu(x: Array, approximate: bool = True) -> Array:
     """The Gaussian error linear unit, elementwise; the tanh form by default, as in `jax.nn`.
 
-    Exactly, ``y = x Phi(x)`` with slope ``s(x) = Phi(x) + x phi(x)``, where Phi and phi are the cumulative distribution
-    and the density of N(0, 1). The approximate form is ``y = x (1 + tanh(u)) / 2 = x sigma(2u)`` with
-    ``u = sqrt(2/pi) (x + 0.044715 x^3)`` and slope ``s(x) = sigma(2u) + 2 x u' sigma(2u) sigma(-2u)``. In both,
-    ``dy = s(x) t`` and ``x_bar = ct s(x)``.
+    Exactly, ``y = x Phi(x)`` with slope ``s(x) = Phi(x) + x phi(x)``, where Phi and phi are the
+    cumulative distribution and the density of N(0, 1). The approximate form is
+    ``y = x (1 + tanh(u)) / 2 = x sigma(2u)`` with ``u = sqrt(2/pi) (x + 0.044715 x^3)`` and slope
+    ``s(x) = sigma(2u) + 2 x u' sigma(2u) sigma(-2u)``. In both, ``dy = s(x) t`` and
+    ``x_bar = ct s(x)``.
 
     Args:
         x: Floating array of any shape.
@@ -382,8 +385,8 @@ def _softsign_slope(x: Array) -> Array:
 def softsign(x: Array) -> Array:
     """The softsign, elementwise: saturates like 1/x where tanh does exponentially.
 
-    ``y = x / (1 + |x|)``, with slope ``s(x) = 1 / (1 + |x|)^2``: ``dy = s(x) t`` and ``x_bar = ct s(x)``.
-    The second derivative jumps from 2 to -2 at 0, where it is taken to be 0.
+    ``y = x / (1 + |x|)``, with slope ``s(x) = 1 / (1 + |x|)^2``: ``dy = s(x) t`` and
+    ``x_bar = ct s(x)``. The second derivative jumps from 2 to -2 at 0, where it is taken to be 0.
 
     Args:
         x: Floating array of any shape.
@@ -409,9 +412,10 @@ def softsign(x: Array) -> Array:
     return x / (1 + jnp.abs(x))
 
 
-# With e = exp(x), tanh(softplus(x)) = e (e + 2) / D, where D = e^2 + 2 e + 2. For x > 0 numerator and
-# denominator are divided by the power of e that keeps them finite, and n = exp(-x) stands in them.
-# For x < 0 the factor e is applied in two halves, so that it does not underflow before the product.
+# With e = exp(x), tanh(softplus(x)) = e (e + 2) / D, where D = e^2 + 2 e + 2. For x > 0 numerator
+# and denominator are divided by the power of e that keeps them finite, and n = exp(-x) stands in
+# them. For x < 0 the factor e is applied in two halves, so that it does not underflow before the
+# product.
 
 
 def _mish_parts(x: Array) -> tuple[Array, Array, Array]:
@@ -450,8 +454,9 @@ def _mish_slope(x: Array) -> Array:
 def mish(x: Array) -> Array:
     """The mish, elementwise.
 
-    ``y = x w(x)`` with ``w(x) = tanh(softplus(x)) = e (e + 2) / D``, ``e = exp(x)``, ``D = e^2 + 2 e + 2``, and slope
-    ``s(x) = w(x) + 4 x e (e + 1) / D^2``: ``dy = s(x) t`` and ``x_bar = ct s(x)``.
+    ``y = x w(x)`` with ``w(x) = tanh(softplus(x)) = e (e + 2) / D``, ``e = exp(x)``,
+    ``D = e^2 + 2 e + 2``, and slope ``s(x) = w(x) + 4 x e (e + 1) / D^2``: ``dy = s(x) t`` and
+    ``x_bar = ct s(x)``.
 
     Args:
         x: Floating array of any shape.

@@ -1,8 +1,8 @@
 """NumPy's broadcasting, and the one place where rules undo it.
 
-Where ``y = f(a, b)`` repeats a along some axes to fit b, each entry of a is used many times, and its
-cotangent is the sum over all uses: the transpose of a broadcast is a sum. `unbroadcast` is that sum, and every
-rule that broadcasts ends in it.
+Where ``y = f(a, b)`` repeats a along some axes to fit b, each entry of a is used many times, and
+its cotangent is the sum over all uses: the transpose of a broadcast is a sum. `unbroadcast` is that
+sum, and every rule that broadcasts ends in it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def align(function: str, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     shapes = [(1,) * (rank - x.ndim) + x.shape for x in (a, b)]
     if any(m != n and 1 not in (m, n) for m, n in zip(*shapes, strict=True)):
         raise ShapeError(
-            f"{function}: shapes {a.shape} and {b.shape} do not broadcast: counted from the last, each pair "
-            "of axes must be equal in length, or one of them 1; reshape an argument"
+            f"{function}: shapes {a.shape} and {b.shape} do not broadcast: counted from the last, "
+            "each pair of axes must be equal in length, or one of them 1; reshape an argument"
         )
     return _with_rank(a, rank), _with_rank(b, rank)
 

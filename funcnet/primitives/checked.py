@@ -1,8 +1,8 @@
 """Rules that look at the values of an argument before they are traced.
 
-An index or a label may be out of range, and a compiled program cannot raise. Where the values are known,
-outside of `jax.jit` or as constants in it, the mistake is an error at once; where they are not, each such
-function says what it returns.
+An index or a label may be out of range, and a compiled program cannot raise. Where the values are
+known, outside of `jax.jit` or as constants in it, the mistake is an error at once; where they are
+not, each such function says what it returns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _CheckedRule(Rule):
 
 
 def checked_rule(*, check: Callable[..., None], **settings: Any) -> Callable[..., Rule]:
-    """State a rule, as `rule` does, whose every call goes through `check` first, with the same arguments."""
+    """State a rule, as `rule` does, of which every call goes through `check` first."""
     return lambda function: _CheckedRule(function, check, **settings)
 
 

@@ -1,9 +1,9 @@
 """How an elementwise rule is stated, and the precision that it is computed in.
 
-An elementwise function ``y = phi(x)`` has a diagonal Jacobian, so that both rules are a product with
-the slope: ``dy = phi'(x) t`` and ``x_bar = ct phi'(x)``. `elementwise` states them so, from a function
-and its slope. The rule keeps its input: from the output alone the slope cannot be told where the
-output has saturated.
+An elementwise function ``y = phi(x)`` has a diagonal Jacobian, so that both rules are a product
+with the slope: ``dy = phi'(x) t`` and ``x_bar = ct phi'(x)``. `elementwise` states them so, from a
+function and its slope. The rule keeps its input: from the output alone the slope cannot be told
+where the output has saturated.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
+
 import jax.numpy as jnp
 
 from funcnet.errors import DTypeError
@@ -29,7 +30,7 @@ def in_float32(function: Callable[..., Array]) -> Callable[..., Array]:
         x = jnp.asarray(x)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise DTypeError(
-                f"{function.__name__}: expected an array of real floating point numbers, got {x.dtype}"
+                f"{function.__name__}: expected an array of real floating dtype, got {x.dtype}"
                 f"{list(x.shape)}; convert it, for example with x.astype(jnp.float32)"
             )
         if x.dtype.itemsize >= 4:

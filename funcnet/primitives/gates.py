@@ -1,10 +1,10 @@
 """The gates of arithmetic: what happens to a cotangent at a sum, a product, a maximum, a quotient.
 
 The names are the lecture's. An *add* gate distributes: it hands its cotangent to both arguments. A
-*multiply* gate switches: each argument gets the cotangent times the other one. A *max* gate routes: the
-argument that won gets everything. Arguments broadcast as in NumPy, whatever ``jax_numpy_rank_promotion``
-says; the backward rules sum over what was repeated. Dtypes combine as in `jax.numpy`; integers have values
-here but, as everywhere in JAX, no derivatives.
+*multiply* gate switches: each argument gets the cotangent times the other one. A *max* gate routes:
+the argument that won gets everything. Arguments broadcast as in NumPy, whatever
+``jax_numpy_rank_promotion`` says; the backward rules sum over what was repeated. Dtypes combine as
+in `jax.numpy`; integers have values here but, as everywhere in JAX, no derivatives.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ __all__ = [
 def add(a: Array, b: Array) -> Array:
     """The add gate: distributes its cotangent to both arguments.
 
-    ``y = a + b``: ``dy = t_a + t_b`` and ``a_bar = ct``, ``b_bar = ct``, summed over what was repeated.
+    ``y = a + b``: ``dy = t_a + t_b`` and ``a_bar = ct``, ``b_bar = ct``, summed over what was
+    repeated.
 
     Args:
         a: Array of any shape.
@@ -80,7 +81,8 @@ def add(a: Array, b: Array) -> Array:
 def subtract(a: Array, b: Array) -> Array:
     """The difference of two arrays.
 
-    ``y = a - b``: ``dy = t_a - t_b`` and ``a_bar = ct``, ``b_bar = -ct``, summed over what was repeated.
+    ``y = a - b``: ``dy = t_a - t_b`` and ``a_bar = ct``, ``b_bar = -ct``, summed over what was
+    repeated.
 
     Args:
         a: Array of any shape.
@@ -153,7 +155,8 @@ def negate(x: Array) -> Array:
 def multiply(a: Array, b: Array) -> Array:
     """The multiply gate: switches, each argument gets the cotangent times the other.
 
-    ``y = a b``, elementwise: ``dy = t_a b + a t_b`` and ``a_bar = ct b``, ``b_bar = ct a``, summed over what was repeated.
+    ``y = a b``, elementwise: ``dy = t_a b + a t_b`` and ``a_bar = ct b``, ``b_bar = ct a``, summed
+    over what was repeated.
 
     Args:
         a: Array of any shape.
@@ -189,8 +192,8 @@ def multiply(a: Array, b: Array) -> Array:
 def reciprocal(x: Array) -> Array:
     """One divided by an array.
 
-    ``y = 1 / x``: ``dy = -y^2 t`` and ``x_bar = -y^2 ct``, both from the output. At 0, y is infinite with the sign of
-    the zero and the slope is -inf.
+    ``y = 1 / x``: ``dy = -y^2 t`` and ``x_bar = -y^2 ct``, both from the output. At 0, y is
+    infinite with the sign of the zero and the slope is -inf.
 
     Args:
         x: Array of any shape.
@@ -229,9 +232,10 @@ def _divide_vjp_b(v: Values, ct: Array) -> Array:
 def divide(a: Array, b: Array) -> Array:
     """The quotient of two arrays.
 
-    ``y = a / b``: ``dy = t_a / b - (y / b) t_b`` and ``a_bar = ct / b``, ``b_bar = -ct (y / b)``, summed over what was repeated.
-    With ``y / b`` in place of ``a / b^2`` nothing overflows before the derivative itself does. At ``b = 0`` the derivatives
-    are infinite, or NaN for ``a = 0``, as y is.
+    ``y = a / b``: ``dy = t_a / b - (y / b) t_b`` and ``a_bar = ct / b``, ``b_bar = -ct (y / b)``,
+    summed over what was repeated. With ``y / b`` in place of ``a / b^2`` nothing overflows before
+    the derivative itself does. At ``b = 0`` the derivatives are infinite, or NaN for ``a = 0``, as
+    y is.
 
     Args:
         a: Array of any shape.
@@ -256,8 +260,8 @@ def divide(a: Array, b: Array) -> Array:
     return jnp.divide(*align("divide", a, b))
 
 
-# y / b is a quotient of a quotient. XLA would make a / (b * b) of it, and b * b overflows or underflows where
-# y / b does not; it leaves y times 1 / b alone.
+# y / b is a quotient of a quotient. XLA would make a / (b * b) of it, and b * b overflows or
+# underflows where y / b does not; it leaves y times 1 / b alone.
 @rule(
     residuals=Values,
     jvp=(lambda v, t: _times_reciprocal(t, v.b), _divide_jvp_b),
@@ -318,11 +322,12 @@ def _route_vjp_b(v: _Routed, ct: Array) -> Array:
 def maximum(a: Array, b: Array) -> Array:
     """The max gate: routes the whole cotangent to the argument that won.
 
-    ``y = max(a, b)``, elementwise, with ``m = [a >= b]`` recorded in the forward pass: ``dy = t_a`` where m, else ``t_b``;
-    ``a_bar = ct`` where m, else 0, and ``b_bar`` the other way round, summed over what was repeated.
+    ``y = max(a, b)``, elementwise, with ``m = [a >= b]`` recorded in the forward pass: ``dy = t_a``
+    where m, else ``t_b``; ``a_bar = ct`` where m, else 0, and ``b_bar`` the other way round, summed
+    over what was repeated.
 
-    On a tie the first argument wins and gets all (`jax.numpy.maximum` gives each a half). A NaN wins
-    against any number, and the first NaN against the second.
+    On a tie the first argument wins and gets all (`jax.numpy.maximum` gives each a half). A NaN
+    wins against any number, and the first NaN against the second.
 
     Args:
         a: Array of any shape.
@@ -358,8 +363,9 @@ def maximum(a: Array, b: Array) -> Array:
 def minimum(a: Array, b: Array) -> Array:
     """The min gate: routes the whole cotangent to the argument that won.
 
-    ``y = min(a, b)``, elementwise, with ``m = [a <= b]`` recorded in the forward pass: ``dy = t_a`` where m, else ``t_b``;
-    ``a_bar = ct`` where m, else 0, and ``b_bar`` the other way round, summed over what was repeated.
+    ``y = min(a, b)``, elementwise, with ``m = [a <= b]`` recorded in the forward pass: ``dy = t_a``
+    where m, else ``t_b``; ``a_bar = ct`` where m, else 0, and ``b_bar`` the other way round, summed
+    over what was repeated.
 
     On a tie the first argument wins and gets all. A NaN wins against any number, and the first NaN
     against the second.

@@ -1,13 +1,13 @@
-"""Products of matrices: the linear and the affine layer, inner products, and `matmul` with all that it broadcasts.
+"""Products of matrices: the linear and the affine layer, inner products and `matmul`.
 
-All are bilinear. A tangent takes the place of its argument; a cotangent is multiplied by the other argument, and
-what the product was summed over and what the cotangent is summed over change places:
+All are bilinear. A tangent takes the place of its argument; a cotangent is multiplied by the other
+argument, and what the product was summed over and what the cotangent is summed over change places:
 
     y = x @ w         dy = t_x @ w + x @ t_w
     x_bar = ct @ w^T  w_bar = x^T @ ct, summed over the batch
 
-Each of these is one contraction, which copies and repeats nothing. bfloat16 and float16 are added up in
-float32 and rounded once.
+Each of these is one contraction, which copies and repeats nothing. bfloat16 and float16 are added
+up in float32 and rounded once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ _GILES = "Giles 2008, matrix multiplication"
 
 def _dot(a: Array, b: Array, axes_a: Any, axes_b: Any) -> Array:
     """The contraction of axes of a with axes of b, in the precision that it is added up in."""
-    return jnp.tensordot(a, b, (tuple(axes_a), tuple(axes_b)), preferred_element_type=_sum_dtype(a, b))
+    return jnp.tensordot(
+        a, b, (tuple(axes_a), tuple(axes_b)), preferred_element_type=_sum_dtype(a, b)
+    )
 
 
 def _sum_dtype(a: Array, b: Array) -> Any:
@@ -50,7 +52,8 @@ def _linear_vjp_x(res: Any, ct: Array) -> Array:
 def _linear_vjp_w(res: Any, ct: Array) -> Array:
     x, w = res[:2]
     batch = range(x.ndim - 1)
-    # Where there are several axes to sum over, XLA copies the first operand: let it be the smaller one.
+    # Where there are several axes to sum over, XLA copies the first operand: let it be the smaller
+    # one.
     if x.size <= ct.size:
         return _dot(x, ct, batch, batch).astype(w.dtype)
     return _dot(ct, x, batch, batch).T.astype(w.dtype)
@@ -77,9 +80,10 @@ def _check_linear(function: str, x: Array, w: Array) -> None:
 def linear(x: Array, w: Array) -> Array:
     """The linear layer: the last axis of x times a matrix.
 
-    ``y = x @ w``, for each vector along the last axis of x, of which there may be any number, none included:
-    ``dy = t_x @ w + x @ t_w``, ``x_bar = ct @ w^T`` and ``w_bar = x^T @ ct``, summed over all vectors. For a single vector, w_bar is the
-    outer product of x and ct. Seen by one column ``w[:, i]``, only output i moves: the Jacobian is x in row i and 0 elsewhere.
+    ``y = x @ w``, for each vector along the last axis of x, of which there may be any number, none
+    included: ``dy = t_x @ w + x @ t_w``, ``x_bar = ct @ w^T`` and ``w_bar = x^T @ ct``, summed over
+    all vectors. For a single vector, w_bar is the outer product of x and ct. Seen by one column
+    ``w[:, i]``, only output i moves: the Jacobian is x in row i and 0 elsewhere.
 
     Args:
         x: Array of shape ``(..., inputs)``.
@@ -123,8 +127,9 @@ def linear(x: Array, w: Array) -> Array:
 def affine(x: Array, w: Array, b: Array) -> Array:
     """The affine layer: the last axis of x times a matrix, plus a bias.
 
-    ``y = x @ w + b``, for each vector along the last axis of x: ``dy = t_x @ w + x @ t_w + t_b``, ``x_bar = ct @ w^T``, ``w_bar = x^T @ ct`` and
-    ``b_bar = ct``, the last two summed over all vectors.
+    ``y = x @ w + b``, for each vector along the last axis of x: ``dy = t_x @ w + x @ t_w + t_b``,
+    ``x_bar = ct @ w^T``, ``w_bar = x^T @ ct`` and ``b_bar = ct``, the last two summed over all
+    vectors.
 
     Args:
         x: Array of shape ``(..., inputs)``, with any number of leading axes, none included.
@@ -152,7 +157,8 @@ def affine(x: Array, w: Array, b: Array) -> Array:
     _check_linear("affine", x, w)
     if b.shape != w.shape[1:]:
         raise ShapeError(
-            f"affine: b of shape {b.shape} does not fit to w of shape {w.shape}; give b the shape {w.shape[1:]}"
+            f"affine: b of shape {b.shape} does not fit to w of shape {w.shape}; "
+            f"give b the shape {w.shape[1:]}"
         )
     product = _dot(x, w, (x.ndim - 1,), (0,))
     bias = jnp.broadcast_to(b, product.shape).astype(product.dtype)
@@ -183,8 +189,9 @@ def _inner_vjp_b(v: Values, ct: Array) -> Array:
 def inner(a: Array, b: Array) -> Array:
     """The inner product over the last axes, as `jax.numpy.inner`.
 
-    ``y = sum_k a_k b_k``: ``dy = inner(t_a, b) + inner(a, t_b)`` and, for two vectors, ``a_bar = ct b`` and ``b_bar = ct a``. With more axes,
-    every vector of a meets every vector of b, and each cotangent is summed over the vectors of the other.
+    ``y = sum_k a_k b_k``: ``dy = inner(t_a, b) + inner(a, t_b)`` and, for two vectors,
+    ``a_bar = ct b`` and ``b_bar = ct a``. With more axes, every vector of a meets every vector of
+    b, and each cotangent is summed over the vectors of the other.
 
     Args:
         a: Array of shape ``(..., n)``.
@@ -209,15 +216,15 @@ def inner(a: Array, b: Array) -> Array:
     """
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
         raise ShapeError(
-            f"inner: a of shape {a.shape} and b of shape {b.shape} must have last axes of one length; for scalars "
-            "there is multiply"
+            f"inner: a of shape {a.shape} and b of shape {b.shape} must have last axes of one "
+            "length; for scalars there is multiply"
         )
     return _dot(a, b, (a.ndim - 1,), (b.ndim - 1,)).astype(jnp.result_type(a, b))
 
 
-# matmul: any mixture of vectors, matrices and stacks of matrices. Each axis gets a letter, as in a sum by
-# Einstein's convention; a product of the cotangent with one argument, summed over the letters that the other
-# argument lacks, is the cotangent of that other.
+# matmul: any mixture of vectors, matrices and stacks of matrices. Each axis gets a letter, as in a
+# sum by Einstein's convention; a product of the cotangent with one argument, summed over the
+# letters that the other argument lacks, is the cotangent of that other.
 
 
 class _Letters(NamedTuple):
@@ -244,7 +251,9 @@ def _contract(a: Array, a_axes: str, b: Array, b_axes: str, like: Array, like_ax
     a, b = _named_alone(a, a_axes), _named_alone(b, b_axes)
     if a.size > b.size:  # XLA may copy the first operand
         a, b, a_axes, b_axes = b, a, b_axes, a_axes
-    total = jnp.einsum(f"{a_axes},{b_axes}->{like_axes}", a, b, preferred_element_type=_sum_dtype(a, b))
+    total = jnp.einsum(
+        f"{a_axes},{b_axes}->{like_axes}", a, b, preferred_element_type=_sum_dtype(a, b)
+    )
     return total.reshape(like.shape).astype(like.dtype)
 
 
@@ -271,8 +280,9 @@ def _check_matmul(a: Array, b: Array) -> None:
         fits = False
     if not fits:
         raise ShapeError(
-            f"matmul: a of shape {a.shape} and b of shape {b.shape} do not fit; the last axis of a and the last but "
-            "one of b (of a vector, its only one) must be equal in length, and the axes before those must broadcast"
+            f"matmul: a of shape {a.shape} and b of shape {b.shape} do not fit; the last axis "
+            "of a and the last but one of b (of a vector, its only one) must be equal in length, "
+            "and the axes before those must broadcast"
         )
 
 
@@ -287,8 +297,9 @@ def _check_matmul(a: Array, b: Array) -> None:
 def matmul(a: Array, b: Array) -> Array:
     """The product of matrices, vectors, or stacks of matrices, as `jax.numpy.matmul`.
 
-    ``y = a @ b``: ``dy = t_a @ b + a @ t_b``, ``a_bar = ct @ b^T`` and ``b_bar = a^T @ ct``, summed over the matrices of a stack that
-    shared an argument. A vector counts as a row on the left and as a column on the right, and is a vector again in the result.
+    ``y = a @ b``: ``dy = t_a @ b + a @ t_b``, ``a_bar = ct @ b^T`` and ``b_bar = a^T @ ct``, summed
+    over the matrices of a stack that shared an argument. A vector counts as a row on the left and
+    as a column on the right, and is a vector again in the result.
 
     Args:
         a: Array of shape ``(..., n, k)`` or ``(k,)``.

@@ -1,10 +1,10 @@
 """Products with a vanishing factor, which keep every digit in the tails.
 
 Slopes of smooth activations are products of something large and something small, such as
-``x exp(-x^2 / 2)``. The small factor may underflow where the product does not, and a difference such as
-``1 - tanh(x)^2`` is 0 long before the truth is. Each product here is a rule of two arguments that multiplies in
-an order which does neither; its derivatives are such products again, so that derivatives of every
-order keep their digits.
+``x exp(-x^2 / 2)``. The small factor may underflow where the product does not, and a difference
+such as ``1 - tanh(x)^2`` is 0 long before the truth is. Each product here is a rule of two
+arguments that multiplies in an order which does neither; its derivatives are such products again,
+so that derivatives of every order keep their digits.
 """
 
 from __future__ import annotations
@@ -27,17 +27,21 @@ __all__ = [
 
 
 def tail_start(x: Array) -> float:
+    """How far from 0 the asymptotic series of `mills_ratio` holds, in the dtype of x."""
     return 12.0 if x.dtype == jnp.float32 else 30.0
 
 
 def mills_ratio(x: Array) -> Array:
     """``Phi(x) / phi(x)`` for x far below zero, by its asymptotic series.
 
-    ``-1/x (1 - 1/x^2 + 3/x^4 - 15/x^6 + ...)``; seven terms are exact to rounding from `tail_start` on.
+    ``-1/x (1 - 1/x^2 + 3/x^4 - 15/x^6 + ...)``; seven terms are exact to rounding from `tail_start`
+    on.
     Source: Abramowitz & Stegun, 26.2.12.
     """
     u = 1.0 / jnp.square(x)
-    series = 1.0 - u * (1.0 - 3 * u * (1.0 - 5 * u * (1.0 - 7 * u * (1.0 - 9 * u * (1.0 - 11 * u)))))
+    series = 1.0 - u * (
+        1.0 - 3 * u * (1.0 - 5 * u * (1.0 - 7 * u * (1.0 - 9 * u * (1.0 - 11 * u))))
+    )
     return -series / x
 
 
@@ -60,6 +64,7 @@ def times_sigmoid(a: Array, z: Array) -> Array:
     half = jnp.exp(jnp.minimum(z, 0.0) / 2)
     return (a * half) * half / (1.0 + jnp.exp(-jnp.abs(z)))
 
+
 @rule(
     residuals=lambda y, a, z: (a, z),
     jvp=(
@@ -78,6 +83,7 @@ def times_bell(a: Array, z: Array) -> Array:
     half = jnp.exp(-jnp.abs(z) / 2)
     return (a * half) * half / jnp.square(1.0 + half * half)
 
+
 @rule(
     residuals=lambda y, a, x: (a, x),
     jvp=(
@@ -95,6 +101,7 @@ def times_gauss(a: Array, x: Array) -> Array:
     """``a phi(x)``, with the density of N(0, 1)."""
     half = jnp.exp(-jnp.square(x) / 4)
     return (a * half) * half * 0.3989422804014327
+
 
 @rule(
     residuals=lambda y, a, x: (a, x),

@@ -1,7 +1,7 @@
 """Activation functions made of pieces, as a table of rules; each kink is decided here, once.
 
-At a kink the slope is that of the side on which the function is flat or flatter: ``relu'(0) = 0``, as in
-`jax.nn.relu`, and so for every function below. Second derivatives at kinks follow from that.
+At a kink the slope is that of the side on which the function is flat or flatter: ``relu'(0) = 0``,
+as in `jax.nn.relu`, and so for every function below. Second derivatives at kinks follow from that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 
-# relu passes the cotangent on or stops it; nothing is multiplied, so that an infinite one stays right.
+# relu passes the cotangent on or stops it; nothing is multiplied, so that an infinite one stays
+# right.
 
 
 @rule(
@@ -44,8 +45,8 @@ __all__ = [
 def relu(x: Array) -> Array:
     """The rectifier, elementwise.
 
-    ``y = max(x, 0)``: ``dy = t`` where ``x > 0``, else 0; ``x_bar = ct`` where ``x > 0``, else 0. At the kink the slope is 0.
-    The backward pass keeps y, which the next layer keeps anyway.
+    ``y = max(x, 0)``: ``dy = t`` where ``x > 0``, else 0; ``x_bar = ct`` where ``x > 0``, else 0.
+    At the kink the slope is 0. The backward pass keeps y, which the next layer keeps anyway.
 
     Args:
         x: Floating array of any shape.
@@ -81,9 +82,11 @@ def relu(x: Array) -> Array:
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """The leaky rectifier, elementwise.
 
-    ``y = x`` where ``x > 0``, else ``negative_slope x``: ``dy = t`` or ``negative_slope t``, ``x_bar = ct`` or ``negative_slope ct``. At the kink
-    the slope is `negative_slope`, so that a slope of 0 gives `relu`. For ``negative_slope <= 1`` this is the lecture's
-    ``max(negative_slope x, x)``; for a larger one that maximum would not leak but swap the two sides.
+    ``y = x`` where ``x > 0``, else ``negative_slope x``: ``dy = t`` or ``negative_slope t``,
+    ``x_bar = ct`` or ``negative_slope ct``. At the kink the slope is `negative_slope`, so that a
+    slope of 0 gives `relu`. For ``negative_slope <= 1`` this is the lecture's
+    ``max(negative_slope x, x)``; for a larger one that maximum would not leak but swap the two
+    sides.
 
     Args:
         x: Floating array of any shape.
@@ -144,14 +147,14 @@ def _along(slope: Array, x: Array) -> Array:
 def prelu(x: Array, slope: Array) -> Array:
     """The rectifier with a slope that is learnt, elementwise.
 
-    ``y = x`` where ``x > 0``, else ``slope x``. For x: ``dy = t`` or ``slope t``, ``x_bar = ct`` or ``slope ct``. For the slope:
-    ``dy = min(x, 0) t`` and ``slope_bar = sum of min(x, 0) ct`` over all entries that share it. At the kink the slope is that of the
-    left side.
+    ``y = x`` where ``x > 0``, else ``slope x``. For x: ``dy = t`` or ``slope t``, ``x_bar = ct`` or
+    ``slope ct``. For the slope: ``dy = min(x, 0) t`` and ``slope_bar = sum of min(x, 0) ct`` over
+    all entries that share it. At the kink the slope is that of the left side.
 
     Args:
         x: Floating array of any shape ``(..., channels)``.
-        slope: One slope for all, of shape ``()`` or ``(1,)``, or one per channel, of shape ``(channels,)``; the
-            dtype of x.
+        slope: One slope for all, of shape ``()`` or ``(1,)``, or one per channel, of shape
+            ``(channels,)``; the dtype of x.
 
     Returns:
         Array of the shape and dtype of x.
@@ -196,8 +199,9 @@ def _elu_slope(x: Array, alpha: float) -> Array:
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """The exponential linear unit, elementwise.
 
-    ``y = x`` where ``x > 0``, else ``alpha (exp(x) - 1)``, with slope ``s(x) = 1`` or ``alpha exp(x)``: ``dy = s(x) t`` and
-    ``x_bar = ct s(x)``. At the kink (none, for ``alpha = 1``) the slope is alpha.
+    ``y = x`` where ``x > 0``, else ``alpha (exp(x) - 1)``, with slope ``s(x) = 1`` or
+    ``alpha exp(x)``: ``dy = s(x) t`` and ``x_bar = ct s(x)``. At the kink (none, for ``alpha = 1``)
+    the slope is alpha.
 
     Args:
         x: Floating array of any shape.
@@ -239,9 +243,9 @@ def _selu_slope(x: Array) -> Array:
 def selu(x: Array) -> Array:
     """The self-normalizing exponential linear unit, elementwise.
 
-    ``y = scale elu(x, alpha)`` with scale = 1.0507... and alpha = 1.6733..., chosen so that N(0, 1) is a fixed
-    point, with slope ``s(x) = scale`` or ``scale alpha exp(x)``: ``dy = s(x) t`` and ``x_bar = ct s(x)``. At the kink the slope is
-    the left one, ``scale alpha``.
+    ``y = scale elu(x, alpha)`` with scale = 1.0507... and alpha = 1.6733..., chosen so that N(0, 1)
+    is a fixed point, with slope ``s(x) = scale`` or ``scale alpha exp(x)``: ``dy = s(x) t`` and
+    ``x_bar = ct s(x)``. At the kink the slope is the left one, ``scale alpha``.
 
     Args:
         x: Floating array of any shape.
@@ -259,7 +263,8 @@ def selu(x: Array) -> Array:
         (1.0507, 1.7581)
 
     References:
-        Klambauer, Unterthiner, Mayr & Hochreiter, Self-normalizing neural networks, NIPS 2017, eq. 2.
+        Klambauer, Unterthiner, Mayr & Hochreiter, Self-normalizing neural networks, NIPS 2017, eq.
+        2.
     """
     left = SELU_SCALE * SELU_ALPHA * jnp.expm1(jnp.where(x > 0, 0, x))
     return jnp.where(x > 0, SELU_SCALE * x, left)
@@ -280,8 +285,8 @@ def _hard_tanh_slope(x: Array) -> Array:
 def hard_tanh(x: Array) -> Array:
     """The hyperbolic tangent in three straight pieces, elementwise.
 
-    ``y = min(max(x, -1), 1)``, with slope 1 where ``|x| < 1``, else 0: ``dy = t`` or 0, ``x_bar = ct`` or 0. At both kinks the slope
-    is 0.
+    ``y = min(max(x, -1), 1)``, with slope 1 where ``|x| < 1``, else 0: ``dy = t`` or 0,
+    ``x_bar = ct`` or 0. At both kinks the slope is 0.
 
     Args:
         x: Floating array of any shape.
@@ -316,8 +321,8 @@ def _hard_sigmoid_slope(x: Array) -> Array:
 def hard_sigmoid(x: Array) -> Array:
     """The sigmoid in three straight pieces, elementwise, as `jax.nn.hard_sigmoid`.
 
-    ``y = min(max((x + 3) / 6, 0), 1)``, with slope 1/6 where ``|x| < 3``, else 0: ``dy = t / 6`` or 0, ``x_bar = ct / 6`` or 0. At both
-    kinks the slope is 0.
+    ``y = min(max((x + 3) / 6, 0), 1)``, with slope 1/6 where ``|x| < 3``, else 0: ``dy = t / 6`` or
+    0, ``x_bar = ct / 6`` or 0. At both kinks the slope is 0.
 
     Args:
         x: Floating array of any shape.
@@ -353,8 +358,9 @@ def _hard_swish_slope(x: Array) -> Array:
 def hard_swish(x: Array) -> Array:
     """The silu in three pieces, elementwise, as `jax.nn.hard_swish`.
 
-    ``y = x hard_sigmoid(x)``, with slope ``s(x) = 0`` for ``x <= -3``, ``(2x + 3) / 6`` in between, 1 for ``x >= 3``: ``dy = s(x) t`` and
-    ``x_bar = ct s(x)``. At the kinks the slope is that of the outer pieces, 0 and 1.
+    ``y = x hard_sigmoid(x)``, with slope ``s(x) = 0`` for ``x <= -3``, ``(2x + 3) / 6`` in between,
+    1 for ``x >= 3``: ``dy = s(x) t`` and ``x_bar = ct s(x)``. At the kinks the slope is that of the
+    outer pieces, 0 and 1.
 
     Args:
         x: Floating array of any shape.

@@ -1,7 +1,8 @@
 """Sums, and the operations that only move entries about: all linear, with little to keep.
 
-Where f is linear, its forward rule is f itself, applied to the tangent, and its backward rule is the transposed map:
-a sum's is a broadcast, a selection's puts each entry of the cotangent back where it came from.
+Where f is linear, its forward rule is f itself, applied to the tangent, and its backward rule is
+the transposed map: a sum's is a broadcast, a selection's puts each entry of the cotangent back
+where it came from.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def reshape(x: Array, shape: int | tuple[int, ...]) -> Array:
 
     Args:
         x: Array of any shape.
-        shape: The new shape, a tuple of as many entries in all; one length may be -1, which stands for what is
-            left.
+        shape: The new shape, a tuple of as many entries in all; one length may be -1, which stands
+            for what is left.
 
     Returns:
         Array of that shape and the dtype of x.
@@ -68,8 +69,8 @@ def reshape(x: Array, shape: int | tuple[int, ...]) -> Array:
     fits = x.size == known_size if not free else known_size and x.size % known_size == 0
     if free > 1 or not fits:
         raise ShapeError(
-            f"reshape: x of shape {x.shape} has {x.size} entries and cannot take the shape {sizes}; give a shape "
-            "with as many, or -1 for one of its axes"
+            f"reshape: x of shape {x.shape} has {x.size} entries and cannot take the shape "
+            f"{sizes}; give a shape with as many, or -1 for one of its axes"
         )
     return jnp.reshape(x, shape)
 
@@ -92,7 +93,8 @@ def _transpose_vjp(_: Any, ct: Array, axes: tuple[int, ...] | None) -> Array:
 def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Array:
     """The axes in another order.
 
-    ``y = transpose(x, axes)``: ``dy = transpose(t, axes)`` and ``x_bar = transpose(ct, inverse of axes)``.
+    ``y = transpose(x, axes)``: ``dy = transpose(t, axes)`` and
+    ``x_bar = transpose(ct, inverse of axes)``.
 
     Args:
         x: Array of any shape.
@@ -118,8 +120,8 @@ def transpose(x: Array, axes: tuple[int, ...] | None = None) -> Array:
         len(axes) != n or sorted(a % n for a in axes if -n <= a < n) != list(range(n))
     ):
         raise ArgumentError(
-            f"transpose: axes {axes} is no permutation of the {n} axes of x of shape {x.shape}; name each "
-            "axis once"
+            f"transpose: axes {axes} is no permutation of the {n} axes of x of shape {x.shape}; "
+            "name each axis once"
         )
     return jnp.transpose(x, axes)
 
@@ -152,7 +154,8 @@ def _concatenate_vjp(arrays: Sequence[Array], ct: Array, axis: int) -> Any:
 def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
     """Arrays one behind the other along an axis that they have.
 
-    ``y = [x_1, ..., x_n]``: ``dy = [t_1, ..., t_n]``, and each ``x_i_bar`` is the part of ct where x_i stands.
+    ``y = [x_1, ..., x_n]``: ``dy = [t_1, ..., t_n]``, and each ``x_i_bar`` is the part of ct where
+    x_i stands.
 
     Args:
         arrays: Tuple or list of arrays whose shapes are equal but along `axis`.
@@ -181,7 +184,8 @@ def concatenate(arrays: Sequence[Array], axis: int = 0) -> Array:
     rests = {tuple(n for i, n in enumerate(s) if i != axis % len(shapes[0])) for s in shapes}
     if len(rests) > 1:
         raise ShapeError(
-            f"concatenate: the shapes {', '.join(map(str, shapes))} differ elsewhere than along axis {axis}"
+            f"concatenate: the shapes {', '.join(map(str, shapes))} differ elsewhere than along "
+            f"axis {axis}"
         )
     return jnp.concatenate(arrays, axis)
 
@@ -208,8 +212,8 @@ def _check_indices(x: Array, indices: Array, axis: int = 0) -> None:
     n = shape[axis]
     if values.dtype.kind in "iu" and not -n <= values.min() <= values.max() < n:
         raise ArgumentError(
-            f"gather: indices go from {values.min()} to {values.max()}, but axis {axis} of x of shape {shape} has "
-            f"{n} entries; give indices from {-n} to {n - 1}"
+            f"gather: indices go from {values.min()} to {values.max()}, but axis {axis} of x of "
+            f"shape {shape} has {n} entries; give indices from {-n} to {n - 1}"
         )
 
 
@@ -226,11 +230,12 @@ def _check_indices(x: Array, indices: Array, axis: int = 0) -> None:
 def gather(x: Array, indices: Array, axis: int = 0) -> Array:
     """Entries of an axis picked by their indices, as `jax.numpy.take`.
 
-    ``y[i] = x[indices[i]]`` along `axis`: ``dy[i] = t[indices[i]]``, and ``x_bar[k]`` is the sum of ``ct[i]`` over all i with
-    ``indices[i] = k``.
+    ``y[i] = x[indices[i]]`` along `axis`: ``dy[i] = t[indices[i]]``, and ``x_bar[k]`` is the sum of
+    ``ct[i]`` over all i with ``indices[i] = k``.
 
-    Negative indices count from the end. An index out of range raises at once where its value is known. Where it is not, inside `jax.jit`,
-    it gives NaN (for integers the lowest number), which nothing depends on: its tangent is 0, and its cotangent is dropped.
+    Negative indices count from the end. An index out of range raises at once where its value is
+    known. Where it is not, inside `jax.jit`, it gives NaN (for integers the lowest number), which
+    nothing depends on: its tangent is 0, and its cotangent is dropped.
 
     Args:
         x: Array of at least one axis.
@@ -285,8 +290,8 @@ def _restored(y: Array, x: Array, axis: Axes) -> Array:
 def sum(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     """The sum over axes, or over all.
 
-    ``y = sum_i x_i``: ``dy = sum_i t_i`` and ``x_i_bar = ct``: each summand gets the whole cotangent. bfloat16 and float16 are added
-    up in float32. The sum of nothing is 0.
+    ``y = sum_i x_i``: ``dy = sum_i t_i`` and ``x_i_bar = ct``: each summand gets the whole
+    cotangent. bfloat16 and float16 are added up in float32. The sum of nothing is 0.
 
     Args:
         x: Array of any shape.
@@ -332,8 +337,8 @@ def _mean_vjp(x: Array, ct: Array, axis: Axes, keepdims: bool) -> Array:
 def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     """The mean over axes, or over all.
 
-    ``y = (1 / n) sum_i x_i`` over n entries: ``dy = (1 / n) sum_i t_i`` and ``x_i_bar = ct / n``. bfloat16 and float16 are added up
-    in float32. The mean of nothing is NaN.
+    ``y = (1 / n) sum_i x_i`` over n entries: ``dy = (1 / n) sum_i t_i`` and ``x_i_bar = ct / n``.
+    bfloat16 and float16 are added up in float32. The mean of nothing is NaN.
 
     Args:
         x: Array of any shape.

@@ -1,8 +1,9 @@
 """Softmax, its logarithm and its normalizer, as rules.
 
-With ``p = softmax(x)`` the three Jacobians are ``diag(p) - p p^T``, ``I - 1 p^T`` and ``p^T``. Their diagonals hold ``1 - p_i``,
-which rounds to 0 for a confident winner. But 1 - p_i is also the sum of all others, and only one p_i can
-exceed 1/2: `_winner` marks that entry, and the rules below treat it apart, so that no digit is lost.
+With ``p = softmax(x)`` the three Jacobians are ``diag(p) - p p^T``, ``I - 1 p^T`` and ``p^T``.
+Their diagonals hold ``1 - p_i``, which rounds to 0 for a confident winner. But 1 - p_i is also the
+sum of all others, and only one p_i can exceed 1/2: `_winner` marks that entry, and the rules below
+treat it apart, so that no digit is lost.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from funcnet.rules import rule
 from funcnet.structure import Structure
 from funcnet.typing import Array
 
-__all__ = ["centered", "decentered", "log_softmax", "logsumexp", "softmax"]
+__all__ = ["centered", "decentered", "log_softmax", "logsumexp", "shifted", "softmax"]
 
 Axis = int | tuple[int, ...] | None
 
 
-def _shifted(x: Array, axis: Axis) -> tuple[Array, Array]:
-    """The largest entry m, and x - m without inf - inf: an infinite m is shared by those that reach it."""
+def shifted(x: Array, axis: Axis) -> tuple[Array, Array]:
+    """The largest entry m, and x - m, without inf - inf: an infinite m is shared equally."""
     top = lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True, initial=-jnp.inf))
     wide = jnp.broadcast_to(top, x.shape)
     none = jnp.isneginf(wide)
@@ -86,11 +87,12 @@ def _softmax_rule(p: Array, t: Array, axis: Axis) -> Array:
 def softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
     """The softmax along an axis.
 
-    ``y_i = exp(x_i) / sum_j exp(x_j)``, with the Jacobian ``diag(y) - y y^T``: ``dy_i = y_i (t_i - sum_j y_j t_j)`` and
-    ``x_bar_i = y_i (ct_i - sum_j y_j ct_j)``.
+    ``y_i = exp(x_i) / sum_j exp(x_j)``, with the Jacobian ``diag(y) - y y^T``:
+    ``dy_i = y_i (t_i - sum_j y_j t_j)`` and ``x_bar_i = y_i (ct_i - sum_j y_j ct_j)``.
 
-    Entries that are +inf share the probability equally. Where every entry is -inf or masked, the result is 0 and so are both rules
-    (as ONNX has it; `jax.nn.softmax` gives NaN). An empty axis gives an empty array.
+    Entries that are +inf share the probability equally. Where every entry is -inf or masked, the
+    result is 0 and so are both rules (as ONNX has it; `jax.nn.softmax` gives NaN). An empty axis
+    gives an empty array.
 
     Args:
         x: Floating array.
@@ -112,7 +114,7 @@ def softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
     References:
         Bridle, Probabilistic interpretation of feedforward classification network outputs (1990).
     """
-    _, z = _shifted(_masked(x, where), axis)
+    _, z = shifted(_masked(x, where), axis)
     e = jnp.exp(z)
     total = _sum(e, axis)
     return e / jnp.where(total == 0, 1, total)
@@ -144,11 +146,13 @@ def _log_softmax_vjp(y: Array, ct: Array, axis: Axis) -> Array:
 def log_softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
     """The logarithm of the softmax along an axis.
 
-    ``y_i = x_i - log sum_j exp(x_j)``, with ``p = exp(y)`` and the Jacobian ``I - 1 p^T``: ``dy_i = t_i - sum_j p_j t_j`` and
-    ``x_bar_i = ct_i - p_i sum_j ct_j``. For the largest entry ``y_i = -log(1 + sum of the other exp(x_j - x_i))``, which keeps its digits
-    where ``x_i - logsumexp(x)`` cancels.
+    ``y_i = x_i - log sum_j exp(x_j)``, with ``p = exp(y)`` and the Jacobian ``I - 1 p^T``:
+    ``dy_i = t_i - sum_j p_j t_j`` and ``x_bar_i = ct_i - p_i sum_j ct_j``. For the largest entry
+    ``y_i = -log(1 + sum of the other exp(x_j - x_i))``, which keeps its digits where
+    ``x_i - logsumexp(x)`` cancels.
 
-    Entries whose probability is 0 (-inf, masked, or beside +inf) are -inf, and both rules are 0 there.
+    Entries whose probability is 0 (-inf, masked, or beside +inf) are -inf, and both rules are 0
+    there.
 
     Args:
         x: Floating array.
@@ -167,7 +171,7 @@ def log_softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
         >>> log_softmax(jnp.array([0.0, -jnp.inf])).tolist()
         [0.0, -inf]
     """
-    _, z = _shifted(_masked(x, where), axis)
+    _, z = shifted(_masked(x, where), axis)
     others = _log_of_sum(z, axis)
     return z - jnp.broadcast_to(others, z.shape)
 
@@ -217,10 +221,11 @@ def logsumexp(
 ) -> Array:
     """The logarithm of a sum of exponentials, over an axis or all.
 
-    ``y = log sum_j exp(x_j)``, with ``p = softmax(x)`` and the Jacobian ``p^T``: ``dy = sum_j p_j t_j`` and ``x_bar_j = p_j ct``.
+    ``y = log sum_j exp(x_j)``, with ``p = softmax(x)`` and the Jacobian ``p^T``:
+    ``dy = sum_j p_j t_j`` and ``x_bar_j = p_j ct``.
 
-    Of several huge equal entries each receives its share. Of nothing, or of -inf alone, the result is -inf with gradient 0; with an
-    entry +inf it is +inf.
+    Of several huge equal entries each receives its share. Of nothing, or of -inf alone, the result
+    is -inf with gradient 0; with an entry +inf it is +inf.
 
     Args:
         x: Floating array.
@@ -241,6 +246,6 @@ def logsumexp(
         >>> jax.grad(logsumexp)(x).tolist()
         [0.5, 0.5]
     """
-    top, z = _shifted(_masked(x, where), axis)
+    top, z = shifted(_masked(x, where), axis)
     y = top + jnp.where(jnp.isneginf(top), 0, _log_of_sum(z, axis))
     return y if keepdims else jnp.squeeze(y, axis=axis)

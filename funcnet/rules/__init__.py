@@ -2,7 +2,7 @@
 
 from funcnet.rules.check import Check, RuleReport, check_rule
 from funcnet.rules.primitive import LinearMap, apply_linear_map, linear_map_p, rule_p
-from funcnet.rules.rule import Rule, rule
+from funcnet.rules.statement import Rule, rule
 
 __all__ = [
     "Check",

@@ -28,7 +28,7 @@ from funcnet.rules.primitive import (
 )
 
 if TYPE_CHECKING:
-    from funcnet.rules.rule import Rule
+    from funcnet.rules.statement import Rule
 
 __all__ = ["RuleApplication", "application_of", "plain_custom_vjp"]
 
@@ -62,6 +62,7 @@ class RuleApplication:
         )
 
     def linearize(self, live: tuple[bool, ...]) -> tuple[ClosedJaxpr, LinearMap]:
+        """Residuals as a function of outputs and arguments, and the map of the live tangents."""
         if live not in self._linearized:
             self._linearized[live] = self._linearize(live)
         return self._linearized[live]
@@ -94,7 +95,9 @@ class RuleApplication:
 
     @property
     def _moving_outputs(self) -> list[Any]:
-        return [a for a, moves in zip(self.primal.out_avals, self.differentiable, strict=True) if moves]
+        return [
+            a for a, moves in zip(self.primal.out_avals, self.differentiable, strict=True) if moves
+        ]
 
     def _trace_residuals(self) -> tuple[ClosedJaxpr, Any]:
         trees = []
@@ -115,8 +118,8 @@ class RuleApplication:
         # JAX hands a traced value that a function closes over to its jaxpr as one more input.
         if len(jaxpr.in_avals) != len(avals):
             raise RuleError(
-                f"{self.name}: its {kind} closes over a traced value, whose derivative no rule states; "
-                "make it an argument, and return it from residuals"
+                f"{self.name}: its {kind} closes over a traced value, whose derivative no "
+                "rule states; make it an argument, and return it from residuals"
             )
         return jaxpr
 
@@ -307,7 +310,7 @@ def _stand_in(aval: Any) -> Any:
 
 
 def _sharded_like(avals: Sequence[Any], fun: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """Under explicit mesh axes, leave shardings inside a rule to the compiler and pin its outputs."""
+    """Under explicit mesh axes, let the compiler shard the inside of a rule; pin its outputs."""
     if not mesh_is_explicit():
         return fun
     return jax.sharding.auto_axes(fun, out_sharding=[a.sharding for a in avals])

@@ -1,14 +1,13 @@
-"""The checker of rules: everything that both halves of a rule owe to each other and to the function.
+"""The checker of rules: what both halves of a rule owe to each other and to the function.
 
 A rule is a claim about a function. `check_rule` holds it to the function's own differences, to its
-other half, and to JAX's transformations, at one point and along random directions, in float64. Directions are
-random, so that an error in any entry of a Jacobian shows; they come from a seed, so that a check gives the same answer
-each time.
+other half, and to JAX's transformations, at one point and along random directions, in float64.
+Directions are random, so that an error in any entry of a Jacobian shows; they come from a seed, so
+that a check gives the same answer each time.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 from funcnet.errors import ArgumentError, RuleError
 from funcnet.report import Column, Table
 from funcnet.rules.probes import Probe, central_difference, compiled, largest_entry, numbers
-from funcnet.rules.rule import Rule
+from funcnet.rules.statement import Rule
 from funcnet.structure import holds
 
 __all__ = ["Check", "RuleReport", "check_rule"]
@@ -117,16 +116,19 @@ def check_rule(
 ) -> RuleReport:
     """Hold a rule to its function, to its other half and to JAX's transformations, at one point.
 
-    Floating-point arguments are cast to float64. For random tangents t and cotangents ct, per argument and all together, it checks that
+    Floating-point arguments are cast to float64. For random tangents t and cotangents ct, per
+    argument and all together, it checks that
 
     * the value under each mode is the function's own;
     * ``<ct, J t> = <J^T ct, t>``: `vjp` is the transpose of `jvp`;
     * both agree with central differences of fourth order;
     * both are linear, and give exactly 0 for 0;
-    * an argument gets the same derivative alone as with others (rules stated jointly may fail this);
-    * all nestings of forward and reverse mode agree with each other and with central differences of the order below,
-      up to `order`;
-    * ``vmap`` over any one argument and over all agrees with a loop, and ``jit`` with eager evaluation;
+    * an argument gets the same derivative alone as with others (rules stated jointly may fail
+      this);
+    * all nestings of forward and reverse mode agree with each other and with central differences of
+      the order below, up to `order`;
+    * ``vmap`` over any one argument and over all agrees with a loop, and ``jit`` with eager
+      evaluation;
     * the Jacobian that each mode gives has the structure that the rule declares;
     * ``.custom_vjp`` gives the same value and cotangents.
 
@@ -135,8 +137,8 @@ def check_rule(
     Args:
         primitive: The rule, as `rule` returns it.
         *args: Where to check: an ordinary point, small, away from kinks.
-        tolerance: For central differences, relative to the largest entry. Two ways to compute the same
-            number must agree to 1e-10.
+        tolerance: For central differences, relative to the largest entry. Two ways to compute the
+            same number must agree to 1e-10.
         order: The highest order of differentiation, at least 1.
         seed: Of the random directions.
         **kwargs: Further arguments of the rule, static ones among them.
@@ -145,8 +147,8 @@ def check_rule(
         A report of all comparisons, which prints itself.
 
     Raises:
-        RuleError: Something does not agree. The message names the rule, and for each failure the mode,
-            the argument, the law and by how much; or the rule is malformed.
+        RuleError: Something does not agree. The message names the rule, and for each failure the
+            mode, the argument, the law and by how much; or the rule is malformed.
         ArgumentError: `order` is less than 1.
 
     Example:
@@ -161,7 +163,9 @@ def check_rule(
         0
     """
     if not isinstance(primitive, Rule):
-        raise RuleError(f"check_rule: expected a rule made by funcnet.rules.rule, got {primitive!r}")
+        raise RuleError(
+            f"check_rule: expected a rule made by funcnet.rules.rule, got {primitive!r}"
+        )
     if order < 1:
         raise ArgumentError(f"check_rule: order must be at least 1, got {order}")
     with jax.enable_x64(True):
@@ -282,7 +286,9 @@ class _Checker:
             left, right = _products(pulled, tangents[index]), _products(cotangent, slope)
             # The products cancel in the sum: the error is measured against what remains of them.
             scale = max(floor, 0.01 * np.abs(right).sum())
-            self.compare(law, "vjp", name, left.sum(), right.sum(), scale=scale, tolerance=tolerance)
+            self.compare(
+                law, "vjp", name, left.sum(), right.sum(), scale=scale, tolerance=tolerance
+            )
 
     def _is_settled(
         self, mode: str, name: str, slope: list[np.ndarray], unsettled: float, floor: float
@@ -290,10 +296,10 @@ class _Checker:
         deviation = unsettled / max(floor, largest_entry(slope)) if unsettled else 0.0
         if deviation <= self.tolerance:
             return True
-        why = f"the differences do not settle (by {deviation:.2g}): is there a kink near this point?"
-        self.checks.append(
-            Check("central differences", mode, name, deviation, self.tolerance, why)
+        why = (
+            f"the differences do not settle (by {deviation:.2g}): is there a kink near this point?"
         )
+        self.checks.append(Check("central differences", mode, name, deviation, self.tolerance, why))
         return False
 
     def _shifted(self, tangents: Any, index: int | None, h: float) -> Any:
@@ -357,7 +363,9 @@ class _Checker:
             if kind is None:
                 continue
             if columns > _MOST_COLUMNS:
-                self.notes.append(f"the structure for {name} was not checked: its Jacobian is large")
+                self.notes.append(
+                    f"the structure for {name} was not checked: its Jacobian is large"
+                )
                 continue
             for mode, matrix in self._jacobians(index).items():
                 for block, (y, x) in _blocks(matrix, outputs, leaves):

@@ -1,13 +1,13 @@
 """Two JAX primitives carry every rule; this is the only file that touches JAX's registries.
 
-``rule`` is a function as its author stated it, with its derivative kept beside it: differentiating it
-binds ``linear_map``. ``linear_map`` is a function that is linear in some of its operands, given
+``rule`` is a function as its author stated it, with its derivative kept beside it: differentiating
+it binds ``linear_map``. ``linear_map`` is a function that is linear in some of its operands, given
 together with its transpose: transposing it swaps the two. Both evaluate to ordinary JAX operations
 and say how they are batched, differentiated and lowered; JAX's own transformations do all the rest.
 The two halves of a linear map may differ in code but never in meaning; ``check_rule`` tests that.
 
-What the primitives are bound with (`Application`, `LinearMap`) is traced to jaxprs at fixed shapes and
-cached, so that a second use of a rule at the same shapes traces nothing.
+What the primitives are bound with (`Application`, `LinearMap`) is traced to jaxprs at fixed shapes
+and cached, so that a second use of a rule at the same shapes traces nothing.
 """
 
 from __future__ import annotations
@@ -68,10 +68,12 @@ def _depends_on(jaxpr: ClosedJaxpr, marked: Sequence[bool]) -> list[bool]:
     return [id(v) in reached for v in jaxpr.jaxpr.outvars]
 
 
-def prune_outputs(jaxpr: ClosedJaxpr, kept: Sequence[bool]) -> ClosedJaxpr:
+def prune_outputs(jaxpr: Any, kept: Sequence[bool]) -> ClosedJaxpr:
     """The same function with some outputs, and all that served them alone, left out."""
     pruned, _ = pe.dce_jaxpr(jaxpr.jaxpr, list(kept), instantiate=True)
-    return jaxpr.replace(jaxpr=pruned) if jaxpr.jaxpr is not jaxpr else pruned
+    # Newer JAX has one class for open and closed jaxprs.
+    closed: Any = jaxpr.replace(jaxpr=pruned) if jaxpr.jaxpr is not jaxpr else pruned
+    return closed
 
 
 # Mesh axes inside shard_map
@@ -85,7 +87,7 @@ def varying_axes(value: Any) -> frozenset[str]:
 
 
 def vary(value: Any, axes: frozenset[str]) -> Any:
-    """Cast `value` so that it varies along `axes` too; the cast's transpose is the sum over them."""
+    """Cast `value` to vary along `axes` too; the transpose of the cast is the sum over them."""
     missing = tuple(sorted(axes - varying_axes(value)))
     return jax.lax.pcast(value, missing, to="varying") if missing else value
 
@@ -113,9 +115,9 @@ def mesh_is_explicit() -> bool:
 class LinearMap:
     """A function linear in its tangents, given residuals, together with its transpose.
 
-    `forward` maps ``(*residuals, *tangents)`` to outputs; `transpose` maps ``(*residuals, *cotangents
-    of the outputs)`` to cotangents of the tangents. Each is traced when first needed. Instances
-    are made by cached functions and compare by identity.
+    `forward` maps ``(*residuals, *tangents)`` to outputs; `transpose` maps ``(*residuals,
+    *cotangents of the outputs)`` to cotangents of the tangents. Each is traced when first needed.
+    Instances are made by cached functions and compare by identity.
     """
 
     def __init__(
@@ -134,26 +136,26 @@ class LinearMap:
 
     @cached_property
     def forward(self) -> ClosedJaxpr:
+        """``(*residuals, *tangents)`` to outputs."""
         return self._forward()
 
     @cached_property
     def transpose(self) -> ClosedJaxpr:
+        """``(*residuals, *cotangents)`` to the cotangents of the tangents."""
         return self._transpose()
 
     @cached_property
     def swapped(self) -> LinearMap:
         """The transposed map.
 
-        Its own transpose is not this map but JAX's transpose of the code of the transposed map: reverse mode
-        over reverse mode runs what was written for reverse mode, and nothing else.
+        Its own transpose is not this map but JAX's transpose of the code of the transposed map:
+        reverse mode over reverse mode runs what was written for reverse mode, and nothing else.
         """
         name, n = f"{self.name}^T", self.num_residuals
         other = LinearMap(
             name, n, lambda: self.transpose, lambda: _transposed(self.transpose, n), self.origin
         )
-        back = LinearMap(
-            self.name, n, lambda: other.transpose, lambda: other.forward, self.origin
-        )
+        back = LinearMap(self.name, n, lambda: other.transpose, lambda: other.forward, self.origin)
         other.__dict__["swapped"], back.__dict__["swapped"] = back, other
         return other
 
@@ -218,7 +220,9 @@ def _batched_map(
     def transpose() -> ClosedJaxpr:
         cotangents = [a.to_ct_aval() for a in outer.forward.out_avals]
         stacked = tuple(0 if axis is None else axis for axis in in_axes[n:])
-        each = batch.map(inner.transpose, [*avals[:n], *cotangents], in_axes[:n] + out_axes, stacked)
+        each = batch.map(
+            inner.transpose, [*avals[:n], *cotangents], in_axes[:n] + out_axes, stacked
+        )
 
         def summed(*args: Any) -> list[Any]:
             # A tangent that every example shares is a broadcast; its transpose is a sum.
@@ -258,7 +262,9 @@ class Application(Protocol):
 class _BatchedApplication:
     """A rule under one vmap."""
 
-    def __init__(self, inner: Application, batch: _Batch, avals: tuple[Any, ...], axes: Axes) -> None:
+    def __init__(
+        self, inner: Application, batch: _Batch, avals: tuple[Any, ...], axes: Axes
+    ) -> None:
         self.inner, self.batch, self.avals, self.axes = inner, batch, avals, axes
         self.name, self.origin = inner.name, inner.origin
         self.differentiable = inner.differentiable
@@ -404,7 +410,7 @@ def _rule_transpose(cotangents: Any, *args: Any, application: Application) -> An
     residuals, linear = application.linearize(live)
     if any(_depends_on(residuals, [True] * len(cotangents) + unknown)):
         raise RuleError(
-            f"{application.name}: cannot transpose it, for it is not linear in the argument asked for"
+            f"{application.name}: cannot transpose it: it is not linear in the argument asked for"
         )
     stand_ins = [jnp.zeros(a.shape, a.dtype) for a in application.primal.out_avals]
     known = [
@@ -428,7 +434,7 @@ def _rule_batch(axis: Any, args: Any, dims: Any, *, application: Application) ->
         outs = rule_p.bind(*args, application=application)
         return outs, [None] * len(outs)
     avals = tuple(jax.typeof(x) for x in args)
-    mapped = _batched_application(application, batch, avals, axes)
+    mapped: Any = _batched_application(application, batch, avals, axes)  # type: ignore[arg-type]
     outs = rule_p.bind(*args, application=mapped)
     return outs, [0] * len(outs)
 

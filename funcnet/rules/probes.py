@@ -1,8 +1,8 @@
 """What one rule computes at one point, in every mode: the measurements that `check_rule` judges.
 
 A rule is probed along random directions in float64. Only its differentiable arguments move, so
-that all functions here are stated over them, as one list of floating-point leaves per argument; the other
-arguments are carried along. Each function is compiled once and then called many times.
+that all functions here are stated over them, as one list of floating-point leaves per argument; the
+other arguments are carried along. Each function is compiled once and then called many times.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet import tree
-from funcnet.rules.rule import Rule
+from funcnet.rules.statement import Rule
 
 __all__ = ["Probe", "central_difference", "compiled", "largest_entry", "numbers"]
 
@@ -54,6 +54,7 @@ class Probe:
         self.output = jax.eval_shape(self.function_at(self.start), *self.points)
 
     def points_of(self, dynamic: Any) -> list[Leaves]:
+        """The leaves that can be differentiated, by argument."""
         return [list(filter(_is_float, jax.tree.leaves(dynamic[i]))) for i in self.moving]
 
     def at(self, points: Sequence[Leaves]) -> Any:
@@ -63,9 +64,10 @@ class Probe:
     def _fill(self, dynamic: Any, points: Sequence[Leaves]) -> Any:
         filled = list(dynamic)
         for index, leaves in zip(self.moving, points, strict=True):
-            old, treedef = jax.tree.flatten(dynamic[index])
+            old = jax.tree.leaves(dynamic[index])
             new = iter(leaves)
-            filled[index] = treedef.unflatten([next(new) if _is_float(x) else x for x in old])
+            leaves = [next(new) if _is_float(x) else x for x in old]
+            filled[index] = jax.tree.unflatten(jax.tree.structure(dynamic[index]), leaves)
         return tuple(filled)
 
     def function_at(self, dynamic: Any, function: Callable[..., Any] | None = None) -> Any:
@@ -109,8 +111,7 @@ class Probe:
         return self.both_modes(dynamic, tangents, cotangent) | {
             "primal": _readable(self.rule.apply(self.static, dynamic)),
             "jvp alone": [
-                jax.jvp(g, (p,), (t,))[1]
-                for g, p, t in zip(alone, points, tangents, strict=True)
+                jax.jvp(g, (p,), (t,))[1] for g, p, t in zip(alone, points, tangents, strict=True)
             ],
             "vjp alone": [
                 jax.vjp(g, p)[1](cotangent)[0] for g, p in zip(alone, points, strict=True)
@@ -121,13 +122,14 @@ class Probe:
 
     @cached_property
     def measure(self) -> Callable[..., dict[str, Any]]:
+        """All first-order numbers, compiled."""
         return compiled(self.first_order)
 
     def nested(self, order: int) -> Callable[..., dict[str, list[jax.Array]]]:
         """The derivative of an order in all nestings of the modes, contracted to numbers.
 
-        The result takes arguments, as many directions as `order`, and a cotangent, and gives for each
-        nesting one number per argument: the outermost derivative is along that argument alone.
+        The result takes arguments, as many directions as `order`, and a cotangent, and gives for
+        each nesting one number per argument: the outermost derivative is along that argument alone.
         """
 
         def measure(dynamic: Any, directions: Sequence[Any], cotangent: Any) -> Any:
@@ -145,7 +147,8 @@ class Probe:
     def mapped(self, dynamic: Any, tangents: Any, cotangent: Any) -> dict[str, Any]:
         """`both_modes` under vmap, as ``{which argument is batched: result}``.
 
-        Everything is given stacked; where an argument is not to be batched, its first entry is used.
+        Everything is given stacked; where an argument is not to be batched, its first entry is
+        used.
         """
 
         def first(x: Any) -> Any:
@@ -155,7 +158,9 @@ class Probe:
         for index, name in enumerate(self.rule.argument_names):
             if jax.tree.leaves(dynamic[index]):
                 axes = tuple(0 if i == index else None for i in range(len(dynamic)))
-                chosen = tuple(d if a == 0 else first(d) for d, a in zip(dynamic, axes, strict=True))
+                chosen = tuple(
+                    d if a == 0 else first(d) for d, a in zip(dynamic, axes, strict=True)
+                )
                 mapped = jax.vmap(self.both_modes, in_axes=(axes, None, None))
                 found[name] = mapped(chosen, first(tangents), first(cotangent))
         found["all arguments"] = jax.vmap(self.both_modes)(dynamic, tangents, cotangent)
@@ -194,8 +199,9 @@ def central_difference(
         function: From a number to arrays.
 
     Returns:
-        The derivative, for each entry from the two neighbouring steps that agree best; how far these
-        are from agreeing, at most; and the size below which the derivative drowns in rounding errors.
+        The derivative, for each entry from the two neighbouring steps that agree best; how far
+        these are from agreeing, at most; and the size below which the derivative drowns in rounding
+        errors.
     """
     estimates, largest = [], 0.0
     for h in _STEPS:

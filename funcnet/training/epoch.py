@@ -63,7 +63,7 @@ def make_epoch(loss: Loss, optimizer: optax.GradientTransformation, batch_size: 
     step = plain_step(loss, optimizer)
 
     def epoch(state: TrainState, data: PyTree, /) -> tuple[TrainState, Metrics]:
-        if state.key is None:
+        if state.key is None or state.step is None:
             raise MissingKeyError(
                 "make_epoch: shuffling needs a key but the TrainState has none; "
                 "pass key=jax.random.key(0) to init_train_state"

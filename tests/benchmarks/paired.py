@@ -1,8 +1,8 @@
 """Paired timing: two functions in turn in one process, and the ratio of their times.
 
-A machine's speed drifts; a ratio of two times taken one after the other drifts much less. Each round times
-both, in alternating order; the result is the median of the rounds' ratios, with a bootstrap
-confidence interval.
+A machine's speed drifts; a ratio of two times taken one after the other drifts much less. Each
+round times both, in alternating order; the result is the median of the rounds' ratios, with a
+bootstrap confidence interval.
 """
 
 from __future__ import annotations

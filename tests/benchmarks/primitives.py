@@ -2,14 +2,16 @@
 
     python -m tests.benchmarks.primitives [--rounds 31] [--only NAME ...]
 
-prints one row per primitive as a Markdown table: the paired ratio of the time of the jitted gradient and of
-the jitted jvp with its 95 % interval, and the ratios of FLOPs and of XLA's temporary memory.
+prints one row per primitive as a Markdown table: the paired ratio of the time of the jitted
+gradient and of the jitted jvp with its 95 % interval, and the ratios of FLOPs and of XLA's
+temporary memory.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -86,7 +88,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
 }
 
 
-def gradient(f: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
+def gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """All cotangents, for a cotangent that is an argument, so that nothing folds away."""
     return jax.jit(lambda ct, *xs: jax.vjp(f, *xs)[1](ct))
 
@@ -95,7 +97,7 @@ def pushforward(f: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(lambda xs, ts: jax.jvp(f, xs, ts))
 
 
-def compiled_numbers(f: Callable[..., Any], *args: Any) -> tuple[float, int]:
+def compiled_numbers(f: Any, *args: Any) -> tuple[float, int]:
     compiled = f.lower(*args).compile()
     flops = (compiled.cost_analysis() or {}).get("flops", 0.0)
     return flops, compiled.memory_analysis().temp_size_in_bytes
@@ -106,8 +108,8 @@ def row(name: str, rounds: int) -> str:
     ct = jnp.ones_like(plain(*args))
     cells = [name]
     for make, given in ((gradient, (ct, *args)), (pushforward, (args, args))):
-        f, g = (make(h, args) if make is gradient else make(h) for h in (ours, plain))
-        ratio = paired(lambda f=f, v=given: f(*v), lambda g=g, v=given: g(*v), rounds)
+        f, g = make(ours), make(plain)
+        ratio = paired(partial(f, *given), partial(g, *given), rounds)
         (flops, memory), (flops_plain, memory_plain) = (compiled_numbers(h, *given) for h in (f, g))
         cells += [
             str(ratio),
@@ -119,13 +121,17 @@ def row(name: str, rounds: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--only", nargs="*", default=list(PAIRS), metavar="NAME")
     options = parser.parse_args()
     print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}, float32, arrays of 256 x 1024")
     print()
-    print("| primitive | grad, time | FLOPs | memory, MiB | jvp, time | FLOPs | memory, MiB | value, time |")
+    print(
+        "| primitive | grad, time | FLOPs | memory, MiB | jvp, time | FLOPs | memory, MiB | value |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     with progress() as bar:
         for name in bar.track(options.only, description="primitives"):

@@ -22,7 +22,9 @@ def seconds(program: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=11)
     rounds = parser.parse_args().rounds
     seconds(PROGRAMS[0])
@@ -30,7 +32,9 @@ def main() -> None:
     ratios = times[:, 0] / times[:, 1]
     ours, plain = np.median(times, axis=0)
     print(f"import funcnet / import jax, optax: {np.median(ratios):.3f}", end=" ")
-    print(f"(quartiles {np.quantile(ratios, 0.25):.3f} to {np.quantile(ratios, 0.75):.3f},", end=" ")
+    print(
+        f"(quartiles {np.quantile(ratios, 0.25):.3f} to {np.quantile(ratios, 0.75):.3f},", end=" "
+    )
     print(f"{ours:.2f} s and {plain:.2f} s, {rounds} rounds)")
 
 

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.steps [--rounds 61]
 
-Both are jitted, donate their state and return the loss; the hand-written one uses `jax.nn`, `jnp` and optax alone.
+Both are jitted, donate their state and return the loss; the hand-written one uses `jax.nn`, `jnp`
+and optax alone.
 """
 
 from __future__ import annotations
@@ -120,7 +121,9 @@ TASKS: dict[str, Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=61)
     options = parser.parse_args()
     print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}")

@@ -1,7 +1,8 @@
-"""The table of all rules: adding a rule means adding a row, and every law of this folder then holds it.
+"""The table of all rules: adding a rule means adding a row, and every law of this folder then holds
+it.
 
-A row says where to look at a rule, and what plain JAX says of the same function, written as naively as it can be.
-The points are ordinary ones: smooth, away from kinks. Laws are functions of a row.
+A row says where to look at a rule, and what plain JAX says of the same function, written as naively
+as it can be. The points are ordinary ones: smooth, away from kinks. Laws are functions of a row.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Row:
         same_formula: JAX's derivative of the reference is the written one, so that both compile to
             programs of one cost.
         linear: The positions of the arguments that the function is linear in, one by one.
-        has_empty: Whether arrays may have no entries along their first axis.
+        empty: The positions of the arguments that may have a first axis of length 0, together; None
+            for all.
         without: Laws, by the names of their tests, that do not apply.
     """
 
@@ -47,16 +49,31 @@ class Row:
     static: dict[str, Any] = field(default_factory=dict)
     same_formula: bool = False
     linear: tuple[int, ...] = ()
-    has_empty: bool = True
+    empty: tuple[int, ...] | None = None
     without: tuple[str, ...] = ()
 
     def arguments(self, dtype: Any = jnp.float64) -> tuple[Any, ...]:
         """The arguments, with floating ones in a dtype."""
 
         def cast(leaf: np.ndarray) -> jax.Array:
-            return jnp.asarray(leaf, dtype if leaf.dtype == np.float64 else leaf.dtype)
+            kinds = {"f": dtype, "i": jnp.int32, "b": jnp.bool_}
+            return jnp.asarray(leaf, kinds[leaf.dtype.kind])
 
         return jax.tree.map(cast, self.args)
+
+    def apply(self, *args: Any) -> Any:
+        """Call the rule."""
+        named = dict(zip(self.rule.argument_names, args, strict=True))
+        return self.rule(**named, **self.static)
+
+    def apply_twin(self, *args: Any) -> Any:
+        """Call the rule as a plain `jax.custom_vjp` function."""
+        named = dict(zip(self.rule.argument_names, args, strict=True))
+        return self.rule.custom_vjp(**named, **self.static)
+
+    def apply_reference(self, *args: Any) -> Any:
+        """Call the plain function."""
+        return self.reference(*(a for a in args if a is not None), **self.static)
 
     @property
     def moving(self) -> tuple[int, ...]:
@@ -153,18 +170,19 @@ PARAMS = {"bias": ROW, "kernel": X}
 
 GATES = [
     Row("add", fn.add, jnp.add, (X, OTHER), same_formula=True),
-    Row("add, broadcast", fn.add, wide(jnp.add), (COLUMN, ROW), same_formula=True),
-    Row("subtract", fn.subtract, wide(jnp.subtract), (X, ROW), same_formula=True),
+    Row("add, broadcast", fn.add, wide(jnp.add), (COLUMN, ROW), same_formula=True, empty=(0,)),
+    Row("add, number", fn.add, wide(jnp.add), (np.array(0.7), X), empty=()),
+    Row("subtract", fn.subtract, wide(jnp.subtract), (X, ROW), same_formula=True, empty=(0,)),
     Row("negate", fn.negate, jnp.negative, (X,), same_formula=True, linear=(0,)),
     Row("multiply", fn.multiply, jnp.multiply, (X, OTHER), same_formula=True, linear=(0, 1)),
     Row("multiply, broadcast", fn.multiply, wide(jnp.multiply), (X, COLUMN), linear=(0, 1)),
     Row("reciprocal", fn.reciprocal, jnp.reciprocal, (OTHER,)),
     Row("divide", fn.divide, jnp.divide, (X, OTHER), linear=(0,)),
-    Row("divide, broadcast", fn.divide, wide(jnp.divide), (COLUMN, ROW), linear=(0,)),
+    Row("divide, broadcast", fn.divide, wide(jnp.divide), (COLUMN, ROW), linear=(0,), empty=(0,)),
     Row("maximum", fn.maximum, jnp.maximum, (X, OTHER)),
-    Row("maximum, broadcast", fn.maximum, wide(jnp.maximum), (COLUMN, ROW)),
+    Row("maximum, broadcast", fn.maximum, wide(jnp.maximum), (COLUMN, ROW), empty=(0,)),
     Row("minimum", fn.minimum, jnp.minimum, (X, OTHER)),
-    Row("minimum, broadcast", fn.minimum, wide(jnp.minimum), (ROW, COLUMN)),
+    Row("minimum, broadcast", fn.minimum, wide(jnp.minimum), (ROW, COLUMN), empty=(1,)),
 ]
 
 ELEMENTARY = [
@@ -172,7 +190,8 @@ ELEMENTARY = [
     Row("log", fn.log, jnp.log, (POSITIVE,)),
     Row("sqrt", fn.sqrt, jnp.sqrt, (POSITIVE,)),
     Row("power", fn.power, jnp.power, (POSITIVE, OTHER)),
-    Row("power, broadcast", fn.power, wide(jnp.power), (POSITIVE, ROW)),
+    Row("power, number", fn.power, wide(jnp.power), (POSITIVE, np.array(2.5)), empty=()),
+    Row("power, broadcast", fn.power, wide(jnp.power), (POSITIVE, ROW), empty=(0,)),
     Row("sin", fn.sin, jnp.sin, (X,), same_formula=True),
     Row("cos", fn.cos, jnp.cos, (X,), same_formula=True),
     Row(
@@ -188,9 +207,17 @@ ELEMENTARY = [
 SUMS_AND_MOVES = [
     Row("sum", fn.sum, jnp.sum, (X,), same_formula=True, linear=(0,)),
     Row("sum, axis", fn.sum, jnp.sum, (X,), {"axis": 1, "keepdims": True}, linear=(0,)),
-    Row("mean", fn.mean, jnp.mean, (X,), same_formula=True, linear=(0,), has_empty=False),
-    Row("mean, axes", fn.mean, jnp.mean, (normal(2, 3, 2),), {"axis": (0, 2)}, linear=(0,), has_empty=False),
-    Row("reshape", fn.reshape, jnp.reshape, (X,), {"shape": (3, -1)}, linear=(0,), has_empty=False),
+    Row("mean", fn.mean, jnp.mean, (X,), same_formula=True, linear=(0,), empty=()),
+    Row(
+        "mean, axes",
+        fn.mean,
+        jnp.mean,
+        (normal(2, 3, 2),),
+        {"axis": (0, 2)},
+        linear=(0,),
+        empty=(),
+    ),
+    Row("reshape", fn.reshape, jnp.reshape, (X,), {"shape": (3, -1)}, linear=(0,), empty=()),
     Row("transpose", fn.transpose, jnp.transpose, (X,), same_formula=True, linear=(0,)),
     Row(
         "transpose, axes",
@@ -200,7 +227,14 @@ SUMS_AND_MOVES = [
         {"axes": (2, 0, -2)},
         linear=(0,),
     ),
-    Row("concatenate", fn.concatenate, jnp.concatenate, ([X, OTHER],), same_formula=True, linear=(0,)),
+    Row(
+        "concatenate",
+        fn.concatenate,
+        jnp.concatenate,
+        ([X, OTHER],),
+        same_formula=True,
+        linear=(0,),
+    ),
     Row(
         "concatenate, axis",
         fn.concatenate,
@@ -216,47 +250,100 @@ SUMS_AND_MOVES = [
         (normal(4, 3), np.array([[2, 0], [2, -1]])),
         {"axis": 0},
         linear=(0,),
-        has_empty=False,
+        empty=(),
     ),
-    Row("gather, axis", fn.gather, jnp.take, (X, np.array([1, 1, 2])), {"axis": 1}, linear=(0,)),
+    Row(
+        "gather, axis",
+        fn.gather,
+        jnp.take,
+        (X, np.array([1, 1, 2])),
+        {"axis": 1},
+        linear=(0,),
+        empty=(0,),
+    ),
 ]
 
 LINEAR = [
-    Row("linear", fn.linear, jnp.matmul, (X, normal(3, 4)), same_formula=True, linear=(0, 1)),
-    Row("linear, vector", fn.linear, jnp.matmul, (ROW, normal(3, 4)), linear=(0, 1), has_empty=False),
-    Row("linear, batches", fn.linear, jnp.matmul, (normal(2, 2, 3), normal(3, 2)), linear=(0, 1)),
+    Row(
+        "linear",
+        fn.linear,
+        jnp.matmul,
+        (X, normal(3, 4)),
+        same_formula=True,
+        linear=(0, 1),
+        empty=(0,),
+    ),
+    Row("linear, vector", fn.linear, jnp.matmul, (ROW, normal(3, 4)), linear=(0, 1), empty=()),
+    Row(
+        "linear, batches",
+        fn.linear,
+        jnp.matmul,
+        (normal(2, 2, 3), normal(3, 2)),
+        linear=(0, 1),
+        empty=(0,),
+    ),
     Row(
         "affine",
         fn.affine,
         lambda x, w, b: x @ w + jnp.broadcast_to(b, (*x.shape[:-1], *b.shape)),
         (X, normal(3, 4), normal(4)),
         same_formula=True,
+        empty=(0,),
     ),
     Row(
         "affine, batches",
         fn.affine,
         lambda x, w, b: x @ w + jnp.broadcast_to(b, (*x.shape[:-1], *b.shape)),
         (normal(2, 2, 3), normal(3, 2), normal(2)),
+        empty=(0,),
     ),
-    Row("inner", fn.inner, jnp.inner, (ROW, normal(3)), same_formula=True, linear=(0, 1)),
-    Row("inner, matrices", fn.inner, jnp.inner, (X, normal(4, 3)), linear=(0, 1)),
-    Row("matmul", fn.matmul, jnp.matmul, (X, normal(3, 4)), same_formula=True, linear=(0, 1)),
-    Row("matmul, vectors", fn.matmul, jnp.matmul, (ROW, normal(3)), linear=(0, 1)),
-    Row("matmul, vector and matrix", fn.matmul, jnp.matmul, (ROW, normal(3, 2)), linear=(0, 1), has_empty=False),
-    Row("matmul, stack", fn.matmul, jnp.matmul, (normal(3, 2, 3), normal(3, 2)), linear=(0, 1)),
+    Row("inner", fn.inner, jnp.inner, (ROW, normal(3)), same_formula=True, linear=(0, 1), empty=()),
+    Row("inner, matrices", fn.inner, jnp.inner, (X, normal(4, 3)), linear=(0, 1), empty=(0,)),
+    Row(
+        "matmul",
+        fn.matmul,
+        jnp.matmul,
+        (X, normal(3, 4)),
+        same_formula=True,
+        linear=(0, 1),
+        empty=(0,),
+    ),
+    Row("matmul, vectors", fn.matmul, jnp.matmul, (ROW, normal(3)), linear=(0, 1), empty=()),
+    Row(
+        "matmul, vector and matrix",
+        fn.matmul,
+        jnp.matmul,
+        (ROW, normal(3, 2)),
+        linear=(0, 1),
+        empty=(),
+    ),
+    Row(
+        "matmul, stack",
+        fn.matmul,
+        jnp.matmul,
+        (normal(3, 2, 3), normal(3, 2)),
+        linear=(0, 1),
+        empty=(0,),
+    ),
     Row(
         "matmul, stacks that broadcast",
         fn.matmul,
         jnp.matmul,
         (normal(2, 1, 2, 3), normal(3, 3, 2)),
         linear=(0, 1),
-        has_empty=False,
+        empty=(),
     ),
 ]
 
 ACTIVATIONS = [
     Row("sigmoid", fn.sigmoid, jax.nn.sigmoid, (X,)),
-    Row("sigmoid, keep output", fn.sigmoid, lambda x, keep: jax.nn.sigmoid(x), (X,), {"keep": "output"}),
+    Row(
+        "sigmoid, keep output",
+        fn.sigmoid,
+        lambda x, keep: jax.nn.sigmoid(x),
+        (X,),
+        {"keep": "output"},
+    ),
     Row("tanh", fn.tanh, jnp.tanh, (X,)),
     Row("tanh, keep output", fn.tanh, lambda x, keep: jnp.tanh(x), (X,), {"keep": "output"}),
     Row("softplus", fn.softplus, jax.nn.softplus, (X,)),
@@ -268,15 +355,27 @@ ACTIVATIONS = [
     Row("mish", fn.mish, jax.nn.mish, (X,)),
     Row("relu", fn.relu, jax.nn.relu, (X,), same_formula=True),
     Row("leaky_relu", fn.leaky_relu, jax.nn.leaky_relu, (X,), {"negative_slope": 0.2}),
-    Row("prelu", fn.prelu, wide(lambda x, a: jnp.where(x > 0, x, a * x)), (X, np.abs(ROW))),
-    Row("prelu, shared", fn.prelu, wide(lambda x, a: jnp.where(x > 0, x, a * x)), (X, np.array(0.3)), has_empty=False),
+    Row(
+        "prelu",
+        fn.prelu,
+        wide(lambda x, a: jnp.where(x > 0, x, a * x)),
+        (X, np.abs(ROW)),
+        empty=(0,),
+    ),
+    Row(
+        "prelu, shared",
+        fn.prelu,
+        wide(lambda x, a: jnp.where(x > 0, x, a * x)),
+        (X, np.array(0.3)),
+        empty=(),
+    ),
     Row("elu", fn.elu, jax.nn.elu, (X,), {"alpha": 0.7}),
     Row("selu", fn.selu, jax.nn.selu, (X,)),
     Row("hard_tanh", fn.hard_tanh, jax.nn.hard_tanh, (X,)),
     Row("hard_sigmoid", fn.hard_sigmoid, jax.nn.hard_sigmoid, (X,)),
     Row("hard_swish", fn.hard_swish, jax.nn.hard_swish, (X,)),
     Row("softmax", fn.softmax, jax.nn.softmax, (X, None)),
-    Row("softmax, axis", fn.softmax, jax.nn.softmax, (X, None), {"axis": 0}),
+    Row("softmax, axis", fn.softmax, jax.nn.softmax, (X, None), {"axis": 0}, empty=()),
     Row(
         "softmax, where",
         fn.softmax,
@@ -284,8 +383,15 @@ ACTIVATIONS = [
         (X, MASK),
     ),
     Row("log_softmax", fn.log_softmax, jax.nn.log_softmax, (X, None)),
-    Row("log_softmax, axes", fn.log_softmax, jax.nn.log_softmax, (X, None), {"axis": (0, 1)}),
-    Row("logsumexp", fn.logsumexp, jax.nn.logsumexp, (X, None), has_empty=False),
+    Row(
+        "log_softmax, axes",
+        fn.log_softmax,
+        jax.nn.log_softmax,
+        (X, None),
+        {"axis": (0, 1)},
+        empty=(),
+    ),
+    Row("logsumexp", fn.logsumexp, jax.nn.logsumexp, (X, None), empty=()),
     Row(
         "logsumexp, axis",
         fn.logsumexp,
@@ -307,13 +413,43 @@ SLOPES = [
     Row("slope of tanh", activations._tanh_slope, slope(jnp.tanh), (X,)),
     Row("slope of silu", activations._silu_slope, slope(jax.nn.silu), (X,)),
     Row("slope of gelu", activations._gelu_slope, slope(jax.nn.gelu), (X,), {"approximate": True}),
-    Row("slope of exact gelu", activations._gelu_slope, slope(jax.nn.gelu), (X,), {"approximate": False}),
+    Row(
+        "slope of exact gelu",
+        activations._gelu_slope,
+        slope(jax.nn.gelu),
+        (X,),
+        {"approximate": False},
+    ),
     Row("slope of softsign", activations._softsign_slope, slope(jax.nn.soft_sign), (X,)),
     Row("slope of mish", activations._mish_slope, slope(jax.nn.mish), (X,)),
-    Row("times_sigmoid", products.times_sigmoid, lambda a, z: a * jax.nn.sigmoid(z), (OTHER, X), linear=(0,)),
-    Row("times_bell", products.times_bell, lambda a, z: a * jax.nn.sigmoid(z) * jax.nn.sigmoid(-z), (OTHER, X), linear=(0,)),
-    Row("times_gauss", products.times_gauss, lambda a, x: a * jax.scipy.stats.norm.pdf(x), (OTHER, X), linear=(0,)),
-    Row("times_cdf", products.times_cdf, lambda a, x: a * jax.scipy.stats.norm.cdf(x), (OTHER, X), linear=(0,)),
+    Row(
+        "times_sigmoid",
+        products.times_sigmoid,
+        lambda a, z: a * jax.nn.sigmoid(z),
+        (OTHER, X),
+        linear=(0,),
+    ),
+    Row(
+        "times_bell",
+        products.times_bell,
+        lambda a, z: a * jax.nn.sigmoid(z) * jax.nn.sigmoid(-z),
+        (OTHER, X),
+        linear=(0,),
+    ),
+    Row(
+        "times_gauss",
+        products.times_gauss,
+        lambda a, x: a * jax.scipy.stats.norm.pdf(x),
+        (OTHER, X),
+        linear=(0,),
+    ),
+    Row(
+        "times_cdf",
+        products.times_cdf,
+        lambda a, x: a * jax.scipy.stats.norm.cdf(x),
+        (OTHER, X),
+        linear=(0,),
+    ),
 ]
 
 LOSSES = [
@@ -336,7 +472,13 @@ LOSSES = [
         {"label_smoothing": 0.1},
     ),
     Row("kl_divergence", fn.kl_divergence, divergence, (SMALL - 2, DISTRIBUTIONS)),
-    Row("squared_error", fn.squared_error, lambda p, q: jnp.sum((p - q) ** 2, -1), (X, OTHER), same_formula=True),
+    Row(
+        "squared_error",
+        fn.squared_error,
+        lambda p, q: jnp.sum((p - q) ** 2, -1),
+        (X, OTHER),
+        same_formula=True,
+    ),
     Row("absolute_error", fn.absolute_error, lambda p, q: jnp.sum(jnp.abs(p - q), -1), (X, OTHER)),
     Row("huber_loss", fn.huber_loss, huber, (X, X + SMALL), {"delta": 0.8}),
     Row("l2_penalty", fn.l2_penalty, total(lambda w: w**2 / 2), (PARAMS,), same_formula=True),

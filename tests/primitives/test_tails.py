@@ -1,8 +1,9 @@
-"""No digit lost: values and first two derivatives of the activations, over the whole range of each dtype.
+"""No digit lost: values and first two derivatives of the activations, over the whole range of each
+dtype.
 
-The law is ``|error| <= 8 eps (|d| + |x d'|)``, where d is the value or a derivative, computed from the textbook
-formula with as many digits as its cancellations need. Where d is below the smallest normal number,
-it may be flushed to zero.
+The law is ``|error| <= 8 eps (|d| + |x d'|)``, where d is the value or a derivative, computed from
+the textbook formula with as many digits as its cancellations need. Where d is below the smallest
+normal number, it may be flushed to zero.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from funcnet import primitives as fn
 X = sympy.Symbol("x")
 SIGMOID = 1 / (1 + sympy.exp(-X))
 GELU_ARGUMENT = sympy.sqrt(8 / sympy.pi) * (X + sympy.Rational(44715, 10**6) * X**3)
-SELU = [sympy.Float(s, 40) for s in ("1.0507009873554804934193349852946", "1.6732632423543772848170429916717")]
+SELU = [
+    sympy.Float(s, 40)
+    for s in ("1.0507009873554804934193349852946", "1.6732632423543772848170429916717")
+]
 
 
 class Case(NamedTuple):
-    """A function, its textbook formula on both sides of 0, and what it is, to all digits, far out."""
+    """A function, its textbook formula on both sides of 0, and what it is far out."""
 
     function: Callable[..., Any]
     right: Any
@@ -57,18 +61,28 @@ CASES = {
     "mish": smooth(fn.mish, X * (1 - 2 / ((1 + sympy.exp(X)) ** 2 + 1)), X, 0),
     "softsign": Case(fn.softsign, X / (1 + X), X / (1 - X), X / (1 + X), X / (1 - X)),
     "elu": Case(fn.elu, X, sympy.exp(X) - 1, X, sympy.Integer(-1)),
-    "selu": Case(fn.selu, SELU[0] * X, SELU[0] * SELU[1] * (sympy.exp(X) - 1), SELU[0] * X, -SELU[0] * SELU[1]),
+    "selu": Case(
+        fn.selu,
+        SELU[0] * X,
+        SELU[0] * SELU[1] * (sympy.exp(X) - 1),
+        SELU[0] * X,
+        -SELU[0] * SELU[1],
+    ),
     "relu": Case(fn.relu, X, sympy.Integer(0), X, sympy.Integer(0)),
-    "leaky_relu": Case(fn.leaky_relu, X, sympy.Float("0.01", 40) * X, X, sympy.Float("0.01", 40) * X),
+    "leaky_relu": Case(
+        fn.leaky_relu, X, sympy.Float("0.01", 40) * X, X, sympy.Float("0.01", 40) * X
+    ),
 }
 FAR = 2000.0
 DTYPES = {"float64": 800.0, "float32": 120.0, "bfloat16": 120.0, "float16": 24.0}
 
 
 def grid(dtype: str) -> np.ndarray:
-    """Powers of ten from the smallest normal number to the largest, and the region of exponentials."""
+    """Powers of ten over all normal numbers, and the region of exponentials."""
     info = jnp.finfo(dtype)
-    powers = np.logspace(math.log10(float(info.smallest_normal)) + 0.01, math.log10(float(info.max)) - 0.01, 17)
+    powers = np.logspace(
+        math.log10(float(info.smallest_normal)) + 0.01, math.log10(float(info.max)) - 0.01, 17
+    )
     steps = np.concatenate([np.linspace(0.02, DTYPES[dtype], 30), np.linspace(0.05, 15, 30)])
     both = np.concatenate([-powers, powers, -steps, steps])
     rounded = jnp.asarray(both).astype(dtype).astype(jnp.float64)
@@ -79,7 +93,10 @@ def derivatives(case: Case, xs: np.ndarray) -> list[list[Any]]:
     """The function and its first three derivatives at all points, as exact as needed."""
     pieces = [case.far_left, case.left, case.right, case.far_right]
     tables = [
-        [sympy.lambdify(X, sympy.diff(piece, X, n).doit().subs(sympy.sign(X), -1), "mpmath") for n in range(4)]
+        [
+            sympy.lambdify(X, sympy.diff(piece, X, n).doit().subs(sympy.sign(X), -1), "mpmath")
+            for n in range(4)
+        ]
         for piece in [p.subs(sympy.Abs(X), -X) for p in pieces]
     ]
     rows: list[list[Any]] = [[] for _ in range(4)]
@@ -112,7 +129,9 @@ def test_no_digit_is_lost(name: str, dtype: str) -> None:
         ):
             values = np.asarray(jax.jit(jax.vmap(computed))(x).astype(jnp.float64))
             worst, where = largest_excess(dtype, xs, values, truth[order], truth[order + 1])
-            assert worst <= 8, f"{name}, order {order}, {dtype}: {worst:.3g} eps at x = {xs[where]!r}"
+            assert worst <= 8, (
+                f"{name}, order {order}, {dtype}: {worst:.3g} eps at x = {xs[where]!r}"
+            )
 
 
 def largest_excess(dtype: str, xs: Any, values: Any, ds: Any, slopes: Any) -> tuple[float, int]:

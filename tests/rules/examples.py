@@ -33,7 +33,8 @@ def linear(x: Any, w: Any) -> Any:
     return x @ w
 
 
-# y = scale * x / |x| + shift, one vector at a time; both rules are stated for all arguments at once.
+# y = scale * x / |x| + shift, one vector at a time; both rules are stated for all arguments at
+# once.
 
 
 def _unit_jvp(kept: Any, tangents: Any, live: Any, power: int) -> Any:
@@ -94,7 +95,10 @@ class Pair(NamedTuple):
             "product": t.first * kept[0].second + kept[0].first * t.second,
             "scaled": (kept[1] * t.first, None),
         },
-        lambda kept, t: {"product": jnp.zeros_like(kept[0].first), "scaled": (kept[0].first * t, None)},
+        lambda kept, t: {
+            "product": jnp.zeros_like(kept[0].first),
+            "scaled": (kept[0].first * t, None),
+        },
     ),
     vjp=(
         lambda kept, ct: Pair(

@@ -70,9 +70,7 @@ def test_an_error_of_a_tenth_of_a_percent_is_seen(name: str, place: Place) -> No
     other = {"jvp": "vjp", "vjp": "jvp"}[place.kind]
     blamed = [line.split(",")[0].strip() for line in message.splitlines()[1:]]
     assert f"{other} for '{place.argument}'" not in blamed
-    assert all(
-        f"'{place.argument}'" in line or "all arguments" in line for line in blamed
-    ), message
+    assert all(f"'{place.argument}'" in line or "all arguments" in line for line in blamed), message
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "linear", "unit", "pick"])
@@ -171,7 +169,9 @@ class _Odd(Rule):
     """A rule that is another function when it is traced, or under another name."""
 
     def __init__(self, *, traced: float = 1.0, twin: float = 1.0) -> None:
-        super().__init__(sigmoid.primal, residuals=sigmoid.residuals, jvp=sigmoid.jvp, vjp=sigmoid.vjp)
+        super().__init__(
+            sigmoid.primal, residuals=sigmoid.residuals, jvp=sigmoid.jvp, vjp=sigmoid.vjp
+        )
         self.traced, self.twin = traced, twin
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -179,7 +179,7 @@ class _Odd(Rule):
         return super().__call__(*args, **kwargs) * (self.traced if is_traced else 1.0)
 
     @property
-    def custom_vjp(self) -> Any:  # type: ignore[override]
+    def custom_vjp(self) -> Any:
         return lambda x: super(_Odd, self).custom_vjp(x) * self.twin
 
 
@@ -245,7 +245,9 @@ def test_the_tolerance_is_that_of_the_differences() -> None:
 
 
 def test_wrong_calls() -> None:
-    with pytest.raises(RuleError, match="expected a rule made by funcnet.rules.rule, got <function"):
+    with pytest.raises(
+        RuleError, match=r"expected a rule made by funcnet\.rules\.rule, got <function"
+    ):
         check_rule(lambda x: x, X)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="order must be at least 1, got 0"):
         check_rule(sigmoid, X, order=0)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +70,7 @@ def network_args(*batch: int) -> tuple[jax.Array, jax.Array]:
 
 
 def close(got: Any, wanted: Any, tolerance: float = 1e-11) -> None:
-    assert jax.tree.structure(got) == jax.tree.structure(wanted)
+    chex.assert_trees_all_equal_structs(got, wanted)
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype
         if one.dtype != jax.dtypes.float0:
@@ -227,7 +228,11 @@ def test_vmap_with_any_mix_of_arguments(name: str) -> None:
         varied = [leaf, leaf[::-1] if leaf.ndim else 2 * leaf]
         return jnp.stack(varied, axis)
 
-    mixes = [m for m in itertools.product((None, 0, -1), repeat=len(args)) if any(a is not None for a in m)]
+    mixes = [
+        m
+        for m in itertools.product((None, 0, -1), repeat=len(args))
+        if any(a is not None for a in m)
+    ]
 
     def compute(function: Function) -> list[Any]:
         found = []
@@ -251,9 +256,7 @@ def test_vmap_of_vmap_and_axis_names() -> None:
         return jax.vmap(lambda x, w: lax.pmean(jax.grad(f, 1)(x, w), "batch"), axis_name="batch")
 
     same(averaged, args=network_args(2))
-    same(
-        lambda f: jax.vmap(jax.vmap(jax.grad(f)), in_axes=1, out_axes=1), args=network_args(2, 3)
-    )
+    same(lambda f: jax.vmap(jax.vmap(jax.grad(f)), in_axes=1, out_axes=1), args=network_args(2, 3))
 
 
 def test_vmap_of_what_is_not_batched() -> None:

@@ -1,4 +1,4 @@
-"""What rules look like to JAX: recognisable in a jaxpr, traced once, and no heavier than plain JAX."""
+"""What rules look like to JAX: recognisable, traced once, and no heavier than plain JAX."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ X, W = jnp.ones((16, 4)), jnp.ones((4, 8))
 
 
 def equations(jaxpr: Any) -> list[Any]:
-    """All equations, those inside of others too. The tests do not trust the library's own walker."""
+    """All equations, also inside of others; the tests do not trust the library's walker."""
     found = []
     for eqn in jaxpr.eqns:
         found.append(eqn)
@@ -197,7 +197,9 @@ def test_checkpoint_names_are_seen() -> None:
 def compiled(function: Callable[..., Any], *args: Any) -> tuple[float, int]:
     """FLOPs and bytes of temporary memory."""
     program = jax.jit(function).lower(*args).compile()
-    return program.cost_analysis()["flops"], program.memory_analysis().temp_size_in_bytes
+    analysis: Any = program.cost_analysis()
+    memory: Any = program.memory_analysis()
+    return analysis["flops"], memory.temp_size_in_bytes
 
 
 @pytest.mark.parametrize("live", [(0,), (1,), (0, 1)])

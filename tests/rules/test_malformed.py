@@ -1,4 +1,4 @@
-"""A rule that is wrong in form is an error while it is traced, and the message says what and where."""
+"""A rule that is wrong in form is an error at trace time, which says what and where."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def test_a_wrong_number_of_structures() -> None:
 
 
 def test_unknown_static_argnames() -> None:
-    with raises("product: static_argnames has 'axis', but product(x: 'Any', w: 'Any') -> 'Any' has not"):
+    with raises(
+        "product: static_argnames has 'axis', but product(x: 'Any', w: 'Any') -> 'Any' has not"
+    ):
         stated(static_argnames=("w", "axis"))
 
 
@@ -144,7 +146,7 @@ def test_a_tangent_of_the_wrong_form(wrong: Any, came: str) -> None:
     message = str(caught.value)
     assert message.startswith("product: its jvp for 'x' must return"), message
     assert f"it returned {came}" in message and ("float32[3,4]" in message or "like" in message)
-    with pytest.raises(RuleError, match="^product: its jvp must return"):
+    with pytest.raises(RuleError, match=r"^product: its jvp must return"):
         forward(joint(jvp=lambda kept, t, live: wrong(kept, t[0])))
 
 
@@ -160,7 +162,8 @@ def test_a_tangent_of_the_wrong_form(wrong: Any, came: str) -> None:
 def test_a_wrong_number_of_cotangents(back: Any, came: str) -> None:
     bad = joint(vjp=lambda kept, ct, live: back(kept, ct))
     with raises(
-        "product: its vjp must return 2 cotangents (x, w; None for one not live), it returned " + came
+        "product: its vjp must return 2 cotangents (x, w; None for one not live), it returned "
+        + came
     ):
         reverse(bad)
 
@@ -193,7 +196,10 @@ _guess = (
     ("changed", "message"),
     [
         (dict(residuals=lambda y, x: x), "product: its residuals failed with TypeError: "),
-        (dict(residuals=lambda y, x, w: x.keep), "product: its residuals failed with AttributeError"),
+        (
+            dict(residuals=lambda y, x, w: x.keep),
+            "product: its residuals failed with AttributeError",
+        ),
         (dict(jvp=(lambda t: t, None)), "product: its jvp for 'x' failed with TypeError: "),
         (dict(jvp=(lambda k, t: t @ t, None)), "product: its jvp for 'x' failed with TypeError: "),
     ],
@@ -221,7 +227,9 @@ def test_a_traced_value_from_outside_the_function() -> None:
         )
         return scaled(1.0)
 
-    with raises("<lambda>: its function closes over a traced value, whose derivative no rule states;"):
+    with raises(
+        "<lambda>: its function closes over a traced value, whose derivative no rule states;"
+    ):
         outer(2.0)
 
 
@@ -237,7 +245,9 @@ def test_a_traced_value_from_outside_a_callable() -> None:
 
     assert float(outer(2.0)) == 2.0
     for transform in (jax.jit, jax.grad, jax.vmap):
-        with raises("<lambda>: its jvp closes over a traced value, whose derivative no rule states;"):
+        with raises(
+            "<lambda>: its jvp closes over a traced value, whose derivative no rule states;"
+        ):
             transform(outer)(jnp.ones(3) if transform is jax.vmap else 2.0)
 
 

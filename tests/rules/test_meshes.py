@@ -1,4 +1,4 @@
-"""Rules on many devices: shard_map with and without its check, meshes with Auto and Explicit axes."""
+"""Rules on many devices: shard_map, and meshes with Auto and with Explicit axes."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ TRANSFORMS: dict[str, Callable[[Function], Function]] = {
     "value": lambda f: f,
     "grad": lambda f: jax.grad(f, (0, 1)),
     "jvp": lambda f: lambda w, x: jax.jvp(f, (w, x), (jnp.cos(w), jnp.cos(x)))[1],
-    "forward over reverse": lambda f: lambda w, x: jax.jvp(
-        jax.grad(f), (w, x), (jnp.cos(w), jnp.cos(x))
-    )[1],
+    "forward over reverse": lambda f: (
+        lambda w, x: jax.jvp(jax.grad(f), (w, x), (jnp.cos(w), jnp.cos(x)))[1]
+    ),
     "reverse over forward": lambda f: jax.grad(
         lambda w, x: jax.jvp(f, (w, x), (jnp.cos(w), jnp.cos(x)))[1]
     ),
     "reverse over reverse": lambda f: jax.grad(
         lambda w, x: jnp.sum(jax.grad(f)(w, x) * jnp.cos(w))
     ),
-    "vmap of grad": lambda f: lambda w, x: jax.vmap(
-        jax.grad(lambda w, row: f(w, row[None])), (None, 0)
-    )(w, x),
+    "vmap of grad": lambda f: (
+        lambda w, x: jax.vmap(jax.grad(lambda w, row: f(w, row[None])), (None, 0))(w, x)
+    ),
     "checkpoint": lambda f: jax.grad(jax.checkpoint(f)),
     "linearize": lambda f: lambda w, x: jax.linearize(f, w, x)[1](w, x),
 }
@@ -58,9 +58,7 @@ NAMES = list(TRANSFORMS)
 
 
 def close(got: Any, wanted: Any) -> None:
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), got, wanted
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), got, wanted)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +68,11 @@ def expected() -> dict[str, Any]:
     return dict(every(jnp.asarray(W), jnp.asarray(X)))
 
 
-SPECS = [(P(None, None), P("data", None)), (P(None, "model"), P("data", None)), (P(None, "model"), P())]
+SPECS = [
+    (P(None, None), P("data", None)),
+    (P(None, "model"), P("data", None)),
+    (P(None, "model"), P()),
+]
 
 
 @pytest.mark.parametrize("specs", SPECS, ids=str)

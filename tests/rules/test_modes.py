@@ -1,8 +1,10 @@
-"""Which of the two written rules runs: a rule that is bent in one mode shows it there and nowhere else.
+"""Which of the two written rules runs: a rule that is bent in one mode shows it there and nowhere
+else.
 
-The example refers to itself in its rules, so that every derivative of every order runs a written rule. If then
-`jvp` is off by a factor F and `vjp` by a factor R, a derivative must be off by exactly one factor for
-each derivative taken: F for each that is taken forwards, R for each taken in reverse.
+The example refers to itself in its rules, so that every derivative of every order runs a written
+rule. If then `jvp` is off by a factor F and `vjp` by a factor R, a derivative must be off by
+exactly one factor for each derivative taken: F for each that is taken forwards, R for each taken in
+reverse.
 """
 
 from __future__ import annotations
@@ -63,8 +65,9 @@ def joint(forward: float, reverse: float) -> Rule:
 
 def differentiate(f: Function, modes: tuple[str, ...]) -> Function:
     """Apply one derivative after another; the outermost stands first in `modes`."""
+    operators: dict[str, Function] = {"F": _forward, "R": jax.grad}
     for mode in reversed(modes):
-        f = {"F": _forward, "R": jax.grad}[mode](f)
+        f = operators[mode](f)
     return f
 
 
@@ -214,7 +217,7 @@ def test_every_public_way_to_differentiate(name: str) -> None:
 
 
 def test_code_without_written_rules_is_differentiated_by_jax() -> None:
-    """The product of two arguments, written with ``*``: only the innermost derivative is a rule's."""
+    """A product written with ``*``: only the innermost derivative is a rule's."""
     times = rule(
         lambda a, b: a * b,
         residuals=lambda y, a, b: (a, b),
@@ -230,7 +233,7 @@ def test_code_without_written_rules_is_differentiated_by_jax() -> None:
 @pytest.mark.parametrize("name", ["linear", "unit", "pair", "pick", "noisy"])
 @pytest.mark.parametrize("kind", ["jvp", "vjp"])
 def test_each_argument_runs_its_own_rule(name: str, kind: str) -> None:
-    """A bend for one argument shows in that argument's derivative, in that mode, and in no other."""
+    """A bend for one argument shows in its derivative, in that mode, and in no other."""
     example = examples()[name]
     straight = example.rule
     floating = [

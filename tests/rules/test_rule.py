@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +79,7 @@ def test_the_value_is_the_functions(name: str) -> None:
     example: Example = EXAMPLES[name]
     wanted = jax.jit(lambda: example.rule.primal(*example.args, **example.kwargs))()
     got = example.rule(*example.args, **example.kwargs)
-    assert jax.tree.structure(got) == jax.tree.structure(wanted)
+    chex.assert_trees_all_equal_structs(got, wanted)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, wanted)
 
 
@@ -235,7 +236,9 @@ def test_the_custom_vjp_twin_is_the_same_rule(name: str) -> None:
     def loss(function: Any) -> Any:
         def total(x: Any) -> Any:
             y = function(x, *example.args[1:], **example.kwargs)
-            return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(y) if leaf.dtype != jnp.int32)
+            return sum(
+                jnp.sin(leaf).sum() for leaf in jax.tree.leaves(y) if leaf.dtype != jnp.int32
+            )
 
         return jax.jit(jax.value_and_grad(total))(example.args[0])
 

@@ -31,6 +31,11 @@ def start(seed: int = 0) -> TrainState:
     return init_train_state(OPTIMIZER, {"w": jnp.zeros(3)}, key=jax.random.key(seed))
 
 
+def steps(state: TrainState) -> int:
+    assert state.step is not None
+    return int(state.step)
+
+
 def recording_loss(params: Any, state: Any, batch: Any, key: Any) -> tuple[jax.Array, Any]:
     """Writes down which examples it saw: the n-th batch goes to row n."""
     row, seen = state["row"], state["seen"]
@@ -77,7 +82,7 @@ def test_an_epoch_is_a_loop_over_steps() -> None:
             by_hand, metrics = step(by_hand, (X[chosen], Y[chosen]))
             values.append(float(metrics["loss"]))
         np.testing.assert_allclose(report["loss"], np.mean(values), rtol=1e-5)
-    assert int(state.step) == 8
+    assert steps(state) == 8
     np.testing.assert_allclose(state.params["w"], by_hand.params["w"], rtol=1e-5)
 
 
@@ -113,7 +118,7 @@ def test_the_callback_sees_each_epoch_and_can_stop() -> None:
 
     def callback(epoch: int, state: TrainState, metrics: dict[str, float]) -> bool:
         metrics["first"] = float(state.params["w"][0])
-        calls.append((epoch, int(state.step)))
+        calls.append((epoch, steps(state)))
         return epoch == 3
 
     state, history = fit(
@@ -126,7 +131,7 @@ def test_the_callback_sees_each_epoch_and_can_stop() -> None:
 
 def test_no_epochs_change_nothing() -> None:
     state, history = fit(make_epoch(loss, OPTIMIZER, 5), start(), (X, Y), epochs=0)
-    assert (int(state.step), history) == (0, [])
+    assert (steps(state), history) == (0, [])
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, None])

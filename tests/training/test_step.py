@@ -30,7 +30,7 @@ def noisy_loss(params: Any, state: Any, batch: Any, key: jax.Array) -> tuple[jax
 
 def test_a_step_is_what_one_writes_by_hand() -> None:
     optimizer = optax.adam(0.1)
-    state = init_train_state(optimizer, PARAMS)
+    state = init_train_state(optimizer, PARAMS, key=jax.random.key(0))
     step = make_step(loss, optimizer)
     params, opt_state = PARAMS, optimizer.init(PARAMS)
     for number in range(1, 4):
@@ -39,10 +39,17 @@ def test_a_step_is_what_one_writes_by_hand() -> None:
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(gradient, opt_state, params)
         params = optax.apply_updates(params, updates)
-        assert int(state.step) == number
+        assert state.step == number
         np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
     for name in params:
         np.testing.assert_allclose(state.params[name], params[name], rtol=1e-5)
+
+
+def test_without_a_key_no_steps_are_counted() -> None:
+    state = init_train_state(gradient_descent(0.1), PARAMS)
+    state, _ = make_step(loss, gradient_descent(0.1))(state, (X, Y))
+    assert state.step is None
+    assert len(jax.tree.leaves(state)) == len(PARAMS)
 
 
 def test_the_state_is_donated_and_the_callers_arrays_are_not() -> None:

@@ -1,8 +1,8 @@
 """How a derivative rule is stated: a function, what its derivative keeps, and both rules.
 
-A primitive is a differentiable function ``y = f(x1, ..., xn)`` whose derivative somebody has written
-down. `rule` takes the function and its two derivative rules: `jvp`, the pushforward, which maps
-tangents of the arguments to a tangent of the output, and `vjp`, the pullback, which maps a
+A primitive is a differentiable function ``y = f(x1, ..., xn)`` whose derivative somebody has
+written down. `rule` takes the function and its two derivative rules: `jvp`, the pushforward, which
+maps tangents of the arguments to a tangent of the output, and `vjp`, the pullback, which maps a
 cotangent of the output to cotangents of the arguments. Forward mode runs the first, reverse mode
 runs the second, at every order of differentiation.
 """
@@ -32,8 +32,8 @@ Pullback = Callable[..., Any]
 class Rule:
     """A function with both derivative rules; made by `rule`.
 
-    Call it as the function that it was made from. ``name``, ``formula``, ``structure`` and ``source``
-    say what it is; ``argument_names`` lists the arguments that rules are stated for;
+    Call it as the function that it was made from. ``name``, ``formula``, ``structure`` and
+    ``source`` say what it is; ``argument_names`` lists the arguments that rules are stated for;
     ``custom_vjp`` is the same rule as a plain ``jax.custom_vjp`` function.
     """
 
@@ -71,6 +71,7 @@ class Rule:
         self._stage = jax.jit(self._evaluate, static_argnums=0)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Apply the function, compiled, with its rules beside it."""
         return self._call(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -108,8 +109,8 @@ class Rule:
         # JAX hands a traced value that a function closes over to its jaxpr as one more input.
         if len(jaxpr.in_avals) != len(leaves):
             raise RuleError(
-                f"{self.name}: its function closes over a traced value, whose derivative no rule states; "
-                "pass that value as an argument"
+                f"{self.name}: its function closes over a traced value, whose derivative no rule "
+                "states; pass that value as an argument"
             )
         out_tree = jax.tree.structure(traced.out_info)
         application = application_of(self, tuple(static.items()), in_tree, out_tree, jaxpr)
@@ -142,22 +143,24 @@ def rule(
 
     For ``y = f(x1, ..., xn)`` with Jacobian blocks ``J_i = dy/dx_i``, the rules are
     ``jvp[i](res, t_i) = J_i t_i`` and ``vjp[i](res, ct) = J_i^T ct``, where
-    ``res = residuals(y, x1, ..., xn)``. Forward mode (``jax.jvp``, ``jax.jacfwd``, ``jax.linearize``)
-    runs the first, reverse mode (``jax.grad``, ``jax.vjp``, ``jax.jacrev``) the second, at every order. Sums over
-    arguments, arguments that need no derivative, batching and everything else are JAX's and this
-    library's business. What the rules do not use of the residuals is not kept.
+    ``res = residuals(y, x1, ..., xn)``. Forward mode (``jax.jvp``, ``jax.jacfwd``,
+    ``jax.linearize``) runs the first, reverse mode (``jax.grad``, ``jax.vjp``, ``jax.jacrev``) the
+    second, at every order. Sums over arguments, arguments that need no derivative, batching and
+    everything else are JAX's and this library's business. What the rules do not use of the
+    residuals is not kept.
 
     Rules that share work between arguments are one joint callable each instead:
-    ``jvp(res, tangents, live) -> tangent of y`` and ``vjp(res, ct, live) -> cotangents``, where `live` is a tuple
-    of booleans, one per argument, and the tangents and cotangents of arguments that are not live are
-    None. A function of one argument may state its rules as bare callables ``jvp(res, t)``, ``vjp(res, ct)``.
+    ``jvp(res, tangents, live) -> tangent of y`` and ``vjp(res, ct, live) -> cotangents``, where
+    `live` is a tuple of booleans, one per argument, and the tangents and cotangents of arguments
+    that are not live are None. A function of one argument may state its rules as bare callables
+    ``jvp(res, t)``, ``vjp(res, ct)``.
 
-    At higher orders JAX differentiates the code of the rules and of `residuals`. Written in terms of the
-    public function and its output `y`, that code runs written rules again.
+    At higher orders JAX differentiates the code of the rules and of `residuals`. Written in terms
+    of the public function and its output `y`, that code runs written rules again.
 
     Args:
-        primal: The function, from arrays (or pytrees of them) to an array or pytree. Left out, `rule`
-            returns a decorator.
+        primal: The function, from arrays (or pytrees of them) to an array or pytree. Left out,
+            `rule` returns a decorator.
         residuals: ``residuals(y, *args, **static)``: what both rules need; any pytree.
         jvp: The pushforwards, one per argument in order (None for one that has no derivative, such
             as integer labels), or one joint callable.
@@ -166,15 +169,15 @@ def rule(
             one per argument. `check_rule` holds it against the Jacobian.
         formula: The function as a formula in plain text.
         source: Where the rule comes from.
-        static_argnames: Arguments that are not arrays but hashable settings; every callable receives
-            them by keyword.
+        static_argnames: Arguments that are not arrays but hashable settings; every callable
+            receives them by keyword.
 
     Returns:
         A `Rule`, to be called like `primal`.
 
     Raises:
-        RuleError: The rules do not fit the function's arguments, at once; or, when traced, a rule fails
-            or gives a wrong number, shape or dtype of values.
+        RuleError: The rules do not fit the function's arguments, at once; or, when traced, a rule
+            fails or gives a wrong number, shape or dtype of values.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -214,7 +217,9 @@ def _dynamic_names(
     parameters = signature.parameters
     unknown = [s for s in static if s not in parameters]
     if unknown:
-        raise RuleError(f"{name}: static_argnames has {unknown[0]!r}, but {name}{signature} has not")
+        raise RuleError(
+            f"{name}: static_argnames has {unknown[0]!r}, but {name}{signature} has not"
+        )
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         raise RuleError(f"{name}: a rule cannot take **{list(parameters)[-1]}; name its arguments")
     return tuple(p for p in parameters if p not in static)
@@ -243,4 +248,3 @@ def _structures(name: str, given: Any, arguments: tuple[str, ...]) -> tuple[Stru
             f"({', '.join(arguments)})"
         )
     return tuple(given)
-

@@ -1,0 +1,28 @@
+"""Law: every rule, its gradient and its pushforward lower for CPU, CUDA and TPU, without the hardware."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tests.conformance.measured import Point, contracted
+from tests.conformance.table import Row, every_row
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+@every_row
+def test_export(row: Row) -> None:
+    at = Point(row, jnp.float32)
+    f = at.of(row.apply)
+    phi = contracted(f, at.cotangent())
+
+    def everything(*points: Any) -> Any:
+        gradient = jax.grad(phi, tuple(range(len(points))))
+        return f(*points), jax.jvp(f, points, points)[1], gradient(*points)
+
+    exported = jax.export.export(jax.jit(everything), platforms=PLATFORMS)(*at.points)
+    assert exported.platforms == PLATFORMS
+    assert not any(aval.dtype == jnp.float64 for aval in exported.out_avals)

@@ -1,0 +1,29 @@
+"""Law: the plain `jax.custom_vjp` function of a rule is the same function with the same pullback."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from tests.conformance.measured import Point, assert_close, derivatives
+from tests.conformance.table import Row, every_row
+from tests.quick import quick_jit
+
+
+@every_row
+def test_custom_vjp(row: Row) -> None:
+    with jax.enable_x64(True):
+        at = Point(row)
+        twin = at.of(row.apply_twin)
+
+        @quick_jit
+        def compute() -> tuple[object, object]:
+            y, pullback = jax.vjp(twin, *at.points)
+            return y, pullback(at.cotangent())
+
+        y, pulled = jax.tree.map(np.asarray, compute())
+        assert_close(y, derivatives(row)["value"][0])
+        assert_close(pulled, derivatives(row)["vjp"][0])
+        with pytest.raises(TypeError, match="forward-mode"):
+            jax.jvp(twin, at.points, at.directions())
