@@ -15,7 +15,7 @@ from jax import lax
 from funcnet.errors import ArgumentError, DTypeError, ShapeError
 from funcnet.primitives.broadcast import in_full
 from funcnet.primitives.checked import checked_rule, known
-from funcnet.primitives.elementary import log
+from funcnet.primitives.elementary import exp, log
 from funcnet.primitives.elementwise import in_float32
 from funcnet.primitives.softmax import centered, decentered, log_softmax, shifted, softmax
 from funcnet.rules import rule
@@ -64,7 +64,21 @@ def _distribution(logits: Array, labels: Array, label_smoothing: float) -> Array
 
 
 # Of a class c the loss is -log p_c, and with it 1 - p_c = -expm1(-loss): no sum needs to be taken
-# for the slopes, which are p_i, and p_c - 1 for the class itself.
+# for the slopes, which are p_i, and p_c - 1 for the class itself. JAX's own derivative of expm1,
+# which is expm1 + 1, would lose the digits again at the next order.
+
+
+@rule(
+    residuals=lambda y, x: x,
+    jvp=lambda x, t: exp(-x) * t,
+    vjp=lambda x, ct: ct * exp(-x),
+    structure=Structure.DIAGONAL,
+    formula="y = 1 - exp(-x)",
+)
+@in_float32
+def _other_probability(x: Array) -> Array:
+    """The probability of all other classes, where x is the loss of one."""
+    return -jnp.expm1(-x)
 
 
 def _class_loss(logits: Array, labels: Array) -> Array:
@@ -80,8 +94,8 @@ def _class_loss(logits: Array, labels: Array) -> Array:
 def _class_slope(res: Any) -> Array:
     loss, logits, labels = res
     is_class = (labels >= 0) & (labels < logits.shape[-1])
-    at_label = jnp.expm1(-in_full(loss)).astype(loss.dtype)
-    slope = jnp.where(_is_label(logits, labels), _per_class(at_label, logits), softmax(logits))
+    at_label = _per_class(-_other_probability(loss), logits)
+    slope = jnp.where(_is_label(logits, labels), at_label, softmax(logits))
     return jnp.where(_per_class(is_class, logits), slope, 0)
 
 

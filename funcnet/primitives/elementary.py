@@ -224,10 +224,12 @@ def _log_of_base(x: Array, y: Array) -> Array:
 def _times_power(a: Array, x: Array, y: Array, less: int) -> Array:
     """``a x^(y - less)``, without overflow, underflow or rounding on the way."""
     size, exponent = jnp.abs(x), y - less
-    apart = (jnp.abs(y) < 0.5) & (size > 0) & (size < jnp.inf)
-    part = jnp.power(size, jnp.where(apart, y, exponent / 2))
-    rest = jnp.power(size, -less / 2)
-    product = a * part * jnp.where(apart, rest, part) * jnp.where(apart, rest, 1)
+    plain = (size > 2.0**-16) & (size < 2.0**16) & (jnp.abs(exponent) <= 7)
+    apart = ~plain & (jnp.abs(y) < 0.5) & (size > 0) & (size < jnp.inf)
+    # x^(y - less) at once, or as x^y and two halves of x^-less, or as two halves of itself.
+    first = jnp.power(size, jnp.where(plain, exponent, jnp.where(apart, y, exponent / 2)))
+    half = jnp.where(apart, jnp.power(size, -less / 2), first)
+    product = a * first * jnp.where(plain, 1, half) * jnp.where(apart, half, 1)
     odd = exponent - 2 * jnp.floor(exponent / 2)
     sign = jnp.where(odd == 0, 1, jnp.where(odd == 1, -1, jnp.nan))
     return jnp.where(a == 0, 0, product * jnp.where(x < 0, sign, 1))

@@ -1,6 +1,7 @@
 """How a derivative rule is stated, attached to JAX, and checked."""
 
-from funcnet.rules.check import Check, RuleReport, check_rule
+from funcnet.rules.check import check_rule
+from funcnet.rules.findings import Check, RuleReport
 from funcnet.rules.primitive import LinearMap, apply_linear_map, linear_map_p, rule_p
 from funcnet.rules.statement import Rule, rule
 

@@ -9,7 +9,6 @@ that a check gives the same answer each time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -17,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError, RuleError
-from funcnet.report import Column, Table
+from funcnet.rules.findings import Check, RuleReport
 from funcnet.rules.probes import Probe, central_difference, compiled, largest_entry, numbers
 from funcnet.rules.statement import Rule
 from funcnet.structure import holds
 
-__all__ = ["Check", "RuleReport", "check_rule"]
+__all__ = ["check_rule"]
 
 _EXACT = 1e-10
 """For two ways to compute one number in float64, relative to the largest entry."""
@@ -31,79 +30,6 @@ _MOST_COLUMNS = 4096
 """A Jacobian with more rows and columns than this is not written down to look at its structure."""
 
 _PROBES = 2
-
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison that `check_rule` made.
-
-    Attributes:
-        law: What was asked, such as ``"central differences"``.
-        mode: What it was asked of: ``"value"``, ``"jvp"``, ``"vjp"``, or a nesting of modes.
-        argument: With respect to which argument, or how they were taken together.
-        deviation: The largest difference, relative to the largest entry.
-        tolerance: What is let pass.
-        why: What is wrong, where a number does not say it.
-    """
-
-    law: str
-    mode: str
-    argument: str
-    deviation: float
-    tolerance: float
-    why: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the rule passed."""
-        return self.deviation <= self.tolerance
-
-    def __str__(self) -> str:
-        found = self.why or f"off by {self.deviation:.2g} (tolerance {self.tolerance:.0e})"
-        return f"{self.mode} for {self.argument}, {self.law}: {found}"
-
-
-@dataclass(frozen=True)
-class RuleReport:
-    """What `check_rule` found: all comparisons, with their largest deviations. It prints itself.
-
-    Attributes:
-        name: The rule.
-        checks: The comparisons, in the order in which they were made.
-        notes: What could not be checked, and why.
-    """
-
-    name: str
-    checks: tuple[Check, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def failures(self) -> tuple[Check, ...]:
-        """The comparisons that went wrong."""
-        return tuple(check for check in self.checks if not check.ok)
-
-    @property
-    def table(self) -> Table:
-        """One row for each law and mode, with the argument that came out worst."""
-        worst: dict[tuple[str, str], Check] = {}
-        for check in self.checks:
-            found = worst.setdefault((check.law, check.mode), check)
-            if not check.deviation <= found.deviation:
-                worst[check.law, check.mode] = check
-        plain = Column("largest deviation", "{:.1e}".format), Column("tolerance", "{:.0e}".format)
-        return Table(
-            ["law", "mode", "argument", *plain],
-            [(c.law, c.mode, c.argument, float(c.deviation), c.tolerance) for c in worst.values()],
-            title=f"{self.name}: {len(self.checks)} checks, {len(self.failures)} failures",
-            notes=self.notes,
-        )
-
-    def __str__(self) -> str:
-        return str(self.table)
-
-    def _repr_html_(self) -> str:
-        """Return the report as HTML: notebooks look for this name."""
-        return self.table._repr_html_()
 
 
 def check_rule(

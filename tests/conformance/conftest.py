@@ -47,4 +47,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if outcomes:
         passed = sum(report.outcome == "passed" for report in outcomes)
         rows = len({report.nodeid.split("[", 1)[1] for report in outcomes})
-        terminalreporter.write_line(f"conformance: {passed} of {len(outcomes)} cases hold, {rows} rows")
+        terminalreporter.write_line(
+            f"conformance: {passed} of {len(outcomes)} cases hold, {rows} rows"
+        )

@@ -1,4 +1,4 @@
-"""What the rule of a row and its reference compute: all derivatives of a row in one compilation.
+"""What the rule of a row and its reference compute: many derivatives in one compilation.
 
 Laws compare these numbers. They are cached by row, so that each law is a test of its own and none
 compiles twice.
@@ -20,7 +20,7 @@ from jax import lax
 from tests.conformance.table import Row
 from tests.quick import quick_jit
 
-__all__ = ["Point", "assert_close", "derivatives", "transformed"]
+__all__ = ["Point", "assert_close", "first_order", "hessians", "transformed"]
 
 FORWARD, REVERSE = "forward", "reverse"
 NESTINGS = [f"{a} over {b}" for a, b in itertools.product((FORWARD, REVERSE), repeat=2)]
@@ -76,46 +76,54 @@ def contracted(f: Callable[..., Any], cotangent: Any) -> Callable[..., Any]:
 
 
 @functools.cache
-def derivatives(row: Row) -> dict[str, tuple[Any, Any]]:
-    """Value, both first derivatives and the Hessian in four nestings: from the rule, from JAX."""
+def first_order(row: Row) -> dict[str, tuple[Any, Any]]:
+    """Value and both first derivatives: from the rule, from plain JAX."""
     with jax.enable_x64(True):
         at = Point(row)
         tangents, cotangent = at.directions(), at.cotangent()
-        every = tuple(range(len(at.points)))
-        jacobian = {FORWARD: jax.jacfwd, REVERSE: jax.jacrev}
 
-        def first_order(f: Callable[..., Any]) -> dict[str, Any]:
+        def measure(f: Callable[..., Any]) -> dict[str, Any]:
             y, pullback = jax.vjp(f, *at.points)
             y_forward, dy = jax.jvp(f, at.points, tangents)
-            found = {
+            each = [
+                jax.jvp(_alone(f, at.points, position), (point,), (tangent,))[1]
+                for position, (point, tangent) in enumerate(zip(at.points, tangents, strict=True))
+            ]
+            return {
                 "value": y,
+                "value under jvp": y_forward,
                 "vjp": pullback(cotangent),
                 "jvp": dy,
-                "value under jvp": y_forward,
+                "jvp of each": each,
             }
-            for position in every:
-                alone = _alone(f, at.points, position)
-                found[f"jvp {position}"] = jax.jvp(
-                    alone, (at.points[position],), (tangents[position],)
-                )[1]
-            return found
-
-        def hessian(f: Callable[..., Any], nesting: str) -> Any:
-            outer, inner = nesting.split(" over ")
-            return jacobian[outer](jacobian[inner](contracted(f, cotangent), every), every)(
-                *at.points
-            )
 
         @quick_jit
-        def compute() -> dict[str, tuple[Any, Any]]:
-            rule, reference = at.of(row.apply), at.of(row.apply_reference)
-            got, wanted = first_order(rule), first_order(reference)
-            second = hessian(reference, "forward over reverse")
-            return {name: (got[name], wanted[name]) for name in got} | {
-                nesting: (hessian(rule, nesting), second) for nesting in NESTINGS
-            }
+        def compute() -> tuple[dict[str, Any], dict[str, Any]]:
+            return measure(at.of(row.apply)), measure(at.of(row.apply_reference))
 
-        return jax.tree.map(np.asarray, compute())
+        got, wanted = jax.tree.map(np.asarray, compute())
+        return {name: (got[name], wanted[name]) for name in got}
+
+
+@functools.cache
+def hessians(row: Row) -> dict[str, tuple[Any, Any]]:
+    """The Hessian in four nestings from the rule, and from plain JAX."""
+    with jax.enable_x64(True):
+        at = Point(row)
+        cotangent, every = at.cotangent(), tuple(range(len(at.points)))
+        jacobian = {FORWARD: jax.jacfwd, REVERSE: jax.jacrev}
+
+        def hessian(f: Callable[..., Any], nesting: str) -> Any:
+            outer, inner = (jacobian[mode] for mode in nesting.split(" over "))
+            return outer(inner(contracted(f, cotangent), every), every)(*at.points)
+
+        @quick_jit
+        def compute() -> tuple[dict[str, Any], Any]:
+            found = {nesting: hessian(at.of(row.apply), nesting) for nesting in NESTINGS}
+            return found, hessian(at.of(row.apply_reference), "forward over reverse")
+
+        got, wanted = jax.tree.map(np.asarray, compute())
+        return {nesting: (got[nesting], wanted) for nesting in NESTINGS}
 
 
 def _alone(f: Callable[..., Any], points: Sequence[Any], position: int) -> Callable[[Any], Any]:
@@ -124,7 +132,7 @@ def _alone(f: Callable[..., Any], points: Sequence[Any], position: int) -> Calla
 
 @functools.cache
 def transformed(row: Row) -> dict[str, Any]:
-    """Gradients and tangents under JAX's transformations, each where `derivatives` has it plain."""
+    """Gradients and tangents under JAX's transformations, each where `first_order` has it plain."""
     with jax.enable_x64(True):
         at = Point(row)
         points, tangents, cotangent = at.points, at.directions(), at.cotangent()
@@ -153,7 +161,7 @@ def transformed(row: Row) -> dict[str, Any]:
         points_are_there = jnp.asarray(True)
 
         def vmapped(axes: Sequence[int | None], out_axis: int) -> Any:
-            """Both modes with some arguments batched: the first example's are to be the plain ones."""
+            """Both modes with some arguments batched, for the first example, the plain one."""
 
             def both(args: Any) -> Any:
                 f = at.of(row.apply, args)
@@ -212,7 +220,7 @@ def _batched(argument: Any, axis: int | None) -> Any:
 
 
 def assert_close(got: Any, wanted: Any, tolerance: float = TOLERANCE) -> None:
-    """Equal structures, shapes and dtypes, and numbers equal relative to the largest one, or to 1."""
+    """Equal structures, shapes and dtypes; numbers are equal relative to the largest one, or 1."""
     chex.assert_trees_all_equal_structs(got, wanted)
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)

@@ -1,4 +1,4 @@
-"""Law: a rule with JAX's own formula compiles to JAX's own cost, in FLOPs and in temporary memory."""
+"""Law: a rule with JAX's own formula has JAX's own cost, in FLOPs and in temporary memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def cost(function: Callable[..., Any], *args: Any) -> tuple[float, int]:
     """FLOPs, and bytes of temporary memory."""
     program = jax.jit(function).lower(*args).compile()
     flops = (program.cost_analysis() or {}).get("flops", 0.0)
-    return flops, program.memory_analysis().temp_size_in_bytes
+    memory: Any = program.memory_analysis()
+    return flops, memory.temp_size_in_bytes
 
 
 @same_formula

@@ -26,9 +26,12 @@ def first_order(at: Point) -> Any:
         def gradient(*points: Any) -> Any:
             return jax.vjp(f, *points)[1](at.cotangent())
 
-        return y, pulled, jax.jvp(f, points, at.directions())[1], jax.jvp(
-            gradient, points, at.directions()
-        )[1]
+        return (
+            y,
+            pulled,
+            jax.jvp(f, points, at.directions())[1],
+            jax.jvp(gradient, points, at.directions())[1],
+        )
 
     return compute
 
@@ -36,7 +39,7 @@ def first_order(at: Point) -> Any:
 @every_row
 def test_dtypes_are_kept(row: Row) -> None:
     """With JAX's strict promotion, under which a mixture is an error."""
-    assert jax.config.jax_numpy_dtype_promotion == "strict"
+    assert jax.config.values["jax_numpy_dtype_promotion"] == "strict"
     with jax.enable_x64(True):
         for dtype in DTYPES:
             at = Point(row, dtype)

@@ -1,4 +1,4 @@
-"""Law: every rule, its gradient and its pushforward lower for CPU, CUDA and TPU, without the hardware."""
+"""Law: every rule, its gradient and its pushforward lower for CPU, CUDA and TPU, all on a CPU."""
 
 from __future__ import annotations
 

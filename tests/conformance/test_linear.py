@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.conformance.measured import Point, assert_close, derivatives, transformed, waves
+from tests.conformance.measured import Point, assert_close, first_order, transformed, waves
 from tests.conformance.table import ROWS, Row, every_row
 from tests.quick import quick_jit
 
@@ -18,7 +18,7 @@ def test_transposes(row: Row) -> None:
     with jax.enable_x64(True):
         at = Point(row)
         tangents, cotangent = at.directions(), at.cotangent()
-    pushed, pulled = (derivatives(row)[mode][0] for mode in ("jvp", "vjp"))
+    pushed, pulled = (first_order(row)[mode][0] for mode in ("jvp", "vjp"))
     left, right = _products(cotangent, pushed), _products(pulled, tangents)
     scale = max(1.0, np.abs(left).sum(), np.abs(right).sum())
     assert abs(left.sum() - right.sum()) <= 1e-12 * scale
@@ -31,13 +31,13 @@ def _products(left: object, right: object) -> np.ndarray:
 
 @every_row
 def test_linearize(row: Row) -> None:
-    wanted = derivatives(row)["value"][1], derivatives(row)["jvp"][1]
+    wanted = first_order(row)["value"][1], first_order(row)["jvp"][1]
     assert_close(transformed(row)["linearize"], wanted)
 
 
 @every_row
 def test_linear_transpose_of_the_linearization(row: Row) -> None:
-    assert_close(transformed(row)["linear_transpose"], derivatives(row)["vjp"][1])
+    assert_close(transformed(row)["linear_transpose"], first_order(row)["vjp"][1])
 
 
 LINEAR = [
@@ -60,6 +60,8 @@ def test_linear_transpose_of_the_rule(row: Row, position: int) -> None:
 
             cotangent = waves(jax.eval_shape(f, args[position]), 0.5)
             (transposed,) = jax.linear_transpose(f, args[position])(cotangent)
-            return transposed, jax.vjp(f, jax.tree.map(jnp.ones_like, args[position]))[1](cotangent)[0]
+            return transposed, jax.vjp(f, jax.tree.map(jnp.ones_like, args[position]))[1](
+                cotangent
+            )[0]
 
         assert_close(*jax.tree.map(np.asarray, compute()))

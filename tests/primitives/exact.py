@@ -1,4 +1,4 @@
-"""The law of exact digits, ``|error| <= 8 eps (|d| + sum |x d'|)``, against references in mpmath."""
+"""The law of exact digits, ``|error| <= 8 eps (|d| + sum |x d'|)``; references are in mpmath."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def assert_exact(
     wanted: Sequence[Any],
     scales: Sequence[Any],
     what: str,
-    at: Sequence[Any],
+    at: Any,
 ) -> None:
     """Hold each computed value to ``8 eps scale``, where the value is in the range of the dtype.
 

@@ -14,7 +14,7 @@ from funcnet.primitives import add, divide, maximum, minimum, multiply, power, s
 from funcnet.primitives.broadcast import align, spread, unbroadcast
 from tests.quick import quick_jit
 
-GATES = {
+GATES: dict[Any, Any] = {
     add: jnp.add,
     subtract: jnp.subtract,
     multiply: jnp.multiply,

@@ -1,4 +1,4 @@
-"""Elementary functions: no digit lost over the range of each dtype, and conventions at the edges."""
+"""Elementary functions: no digit lost in the range of a dtype, and conventions at the edges."""
 
 from __future__ import annotations
 
@@ -102,15 +102,13 @@ def power_derivative(x: Any, y: Any, nx: int, ny: int) -> Any:
     log_x = mpmath.log(x) if ny else 0
     total = mpmath.mpf(0)
     for m in range(ny + 1):
-        inner = sum(
-            c * mpmath.ff(j, m) * y ** (j - m) for j, c in enumerate(polynomial) if j >= m
-        )
+        inner = sum(c * mpmath.ff(j, m) * y ** (j - m) for j, c in enumerate(polynomial) if j >= m)
         total += mpmath.binomial(ny, m) * inner * log_x ** (ny - m)
     return total * x ** (y - nx)
 
 
 def power_samples(dtype: str) -> tuple[jax.Array, jax.Array]:
-    """Bases over the whole range with exponents of all kinds; powers themselves in range."""
+    """Bases and exponents of all kinds, as long as powers and slopes are normal numbers."""
     rng = np.random.default_rng(0)
     info = jnp.finfo(dtype)
     top = 0.95 * np.log10(float(info.max))
@@ -122,7 +120,9 @@ def power_samples(dtype: str) -> tuple[jax.Array, jax.Array]:
             rng.normal(size=40),
         ]
     )
-    inside = np.abs(exponents * np.log10(bases)) < 0.9 * top
+    logs = exponents * np.log10(bases)
+    slopes = logs - np.log10(bases) + np.log10(np.abs(exponents) + (exponents == 0))
+    inside = (np.abs(logs) < 0.9 * top) & (np.abs(slopes) < 0.9 * top)
     return jnp.asarray(bases[inside], dtype), jnp.asarray(exponents[inside], dtype)
 
 
@@ -167,17 +167,16 @@ def test_powers_lose_no_digit(dtype: str) -> None:
         (-2.0, 0.5, NAN, NAN, NAN),
         (1.0, NAN, 1, NAN, 0),
         (NAN, 0.0, 1, 0, NAN),
-        (NAN, 1.0, NAN, NAN, NAN),
+        (NAN, 1.0, NAN, 1, NAN),
     ],
 )
 def test_powers_at_the_edges(x: float, y: float, z: float, by_x: float, by_y: float) -> None:
     x, y = jnp.float32(x), jnp.float32(y)
     gradient = jax.grad(power, (0, 1))(x, y)
-    forward = [jax.jvp(power, (x, y), t)[1] for t in ((1.0, 0.0), (0.0, 1.0))]
+    forward = derivative(power, 0, "forward")(x, y), derivative(power, 1, "forward")(x, y)
     np.testing.assert_allclose(power(x, y), z, rtol=1e-6)
-    np.testing.assert_allclose(gradient[0], by_x, rtol=1e-6)
-    np.testing.assert_allclose(gradient[1], by_y, rtol=1e-6)
-    np.testing.assert_allclose(forward[0] if not np.isnan(by_y) else gradient[0], by_x, rtol=1e-6)
+    np.testing.assert_allclose(gradient, (by_x, by_y), rtol=1e-6)
+    np.testing.assert_allclose(forward, (by_x, by_y), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("y", "second"), [(2.0, 2), (3.0, 0), (1.0, 0), (0.0, 0), (0.5, -INF)])
@@ -188,6 +187,7 @@ def test_second_derivatives_of_powers_at_zero(y: float, second: float) -> None:
 
 def test_integer_exponents() -> None:
     x, y = jnp.array([2.0, -3.0]), jnp.array([3, 2])
-    np.testing.assert_array_equal(power(x, y), [8, 9])
-    np.testing.assert_array_equal(jax.grad(lambda x: power(x, y).sum())(x), [12, -6])
+    with jax.numpy_dtype_promotion("standard"):
+        np.testing.assert_array_equal(power(x, y), [8, 9])
+        np.testing.assert_array_equal(jax.grad(lambda x: power(x, y).sum())(x), [12, -6])
     np.testing.assert_array_equal(jax.grad(lambda x: power(x, 2).sum())(x), [4, -6])
