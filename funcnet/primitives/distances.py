@@ -200,6 +200,6 @@ def huber_loss(predictions: Array, targets: Array, delta: float = 1.0) -> Array:
     """
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta must be above 0, got {delta}")
-    d = _difference("huber_loss", predictions, targets)
-    inner = jnp.clip(d, -delta, delta)
-    return _per_example(inner * inner / 2 + delta * (jnp.abs(d) - jnp.abs(inner)))
+    size = jnp.abs(_difference("huber_loss", predictions, targets))
+    near = jnp.minimum(size, delta)
+    return _per_example(near * (size - near / 2))

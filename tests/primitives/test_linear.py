@@ -1,4 +1,4 @@
-"""Products: any leading axes, precision of short floats, and the cost of what plain JAX would do."""
+"""Products: any leading axes, precision of short floats, and the cost of plain JAX."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.quick import quick_jit
-from tests.rules.examples import linear, sigmoid, unit_plain
+from tests.rules.examples import linear, noise, sigmoid, unit_plain
 
 Function = Callable[..., Any]
 
@@ -25,7 +25,7 @@ def plain_pick(logits: Any, labels: Any) -> Any:
 
 
 def plain_noisy(x: Any, key: Any, *, scale: Any = 2.0, mask: Any = None) -> Any:
-    y = scale * jax.random.uniform(key, x.shape, x.dtype) * x
+    y = scale * noise(key, x) * x
     return y if mask is None else jnp.where(mask, y, 0)
 
 

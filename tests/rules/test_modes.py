@@ -22,6 +22,7 @@ from jax import lax
 
 from funcnet.rules import Rule, rule
 from tests.bending import Place, bend
+from tests.quick import quick_jit
 from tests.rules.examples import examples
 
 FORWARD, REVERSE = 1.001, 1.003
@@ -88,7 +89,7 @@ def in_float64(x64: None) -> None:
 
 def check(f: Function, bends: tuple[float, float], nestings: Any = NESTINGS) -> None:
     """All nestings in one compilation."""
-    got = jax.jit(lambda x: [differentiate(f, modes)(x) for modes in nestings])(X)
+    got = quick_jit(lambda x: [differentiate(f, modes)(x) for modes in nestings])(X)
     for modes, value in zip(nestings, got, strict=True):
         name = "".join(modes)
         np.testing.assert_allclose(value, expected(modes, bends), rtol=1e-12, err_msg=name)
@@ -116,7 +117,7 @@ COMPOSED: dict[str, Callable[[Function], Function]] = {
 
 
 def _network(f: Function, x: Any) -> Any:
-    weights = jnp.linspace(-1.0, 2.0, 12).reshape(3, 2, 2)
+    weights = jnp.linspace(-1.0, 2.0, 8).reshape(2, 2, 2)
     hidden = lax.scan(lambda h, w: (f(w @ h), None), jnp.stack([x, 1 - x]), weights)[0]
     return jnp.sum(hidden**2)
 
@@ -128,10 +129,10 @@ def test_the_other_mode_does_not_see_it_at_all(where: str, bent: str) -> None:
     place = COMPOSED[where]
     f, straight = place(from_the_input(*BENDS[bent])), place(from_the_input(1.0, 1.0))
     own, other = ("F", "R") if bent == "jvp" else ("R", "F")
-    for order in (1, 2, 3):
-        got, wanted = (jax.jit(differentiate(g, (other,) * order))(X) for g in (f, straight))
+    for order in (1, 2) if where == "in a network" else (1, 2, 3):
+        got, wanted = (quick_jit(differentiate(g, (other,) * order))(X) for g in (f, straight))
         assert float(got) == float(wanted)
-        seen = jax.jit(differentiate(f, (own,) * order))(X)
+        seen = quick_jit(differentiate(f, (own,) * order))(X)
         assert abs(float(seen) / float(wanted) - 1) > 1e-4
 
 
