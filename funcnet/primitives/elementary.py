@@ -224,7 +224,7 @@ def _log_of_base(x: Array, y: Array) -> Array:
 def _times_power(a: Array, x: Array, y: Array, less: int) -> Array:
     """``a x^(y - less)``, without overflow, underflow or rounding on the way."""
     size, exponent = jnp.abs(x), y - less
-    plain = (size > 2.0**-16) & (size < 2.0**16) & (jnp.abs(exponent) <= 7)
+    plain = (size > 2.0**-14) & (size < 2.0**15) & (jnp.abs(exponent) <= 7)
     apart = ~plain & (jnp.abs(y) < 0.5) & (size > 0) & (size < jnp.inf)
     # x^(y - less) at once, or as x^y and two halves of x^-less, or as two halves of itself.
     first = jnp.power(size, jnp.where(plain, exponent, jnp.where(apart, y, exponent / 2)))
