@@ -52,6 +52,16 @@ def scan(f: Callable[[Any], Any], x: Any, length: int) -> Any:
 X = np.ones(3, np.float32)
 
 
+def test_names_with_an_underscore_are_hidden() -> None:
+    def _private(x: Any) -> Any:
+        return jax.jit(public)(x)
+
+    def public(x: Any) -> Any:
+        return jnp.sin(x)
+
+    assert facts(jax.jit(_private), X) == [("sin", "public", (), 1)]
+
+
 def test_calls_are_entered_and_name_the_scope() -> None:
     def f(x: Any) -> Any:
         with jax.named_scope("net"):

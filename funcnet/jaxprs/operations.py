@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal
 
-__all__ = ["Operations", "count_operations"]
+__all__ = ["Operations", "count_operations", "is_cheap"]
 
 
 class Operations(NamedTuple):
@@ -61,6 +61,15 @@ def count_operations(eqn: JaxprEqn) -> Operations:
     else:
         return Operations(_out_size(eqn), 0, _traffic(eqn), known=False)
     return Operations(flops, transcendentals, _traffic(eqn))
+
+
+def is_cheap(primitive: str) -> bool:
+    """Whether computing again takes about as long as reading the result from memory.
+
+    So it is for elementwise operations, reductions and moved data; not for products of matrices,
+    random bits, communication between devices and primitives that are not known by name.
+    """
+    return primitive in _CHEAP
 
 
 def _traffic(eqn: JaxprEqn) -> int:
@@ -279,3 +288,14 @@ _COUNTED: dict[str, _Rule] = {
     "triangular_solve": _triangular_solve,
 }
 """FLOPs that depend on more than the number of results."""
+
+_CHEAP = (
+    (_VIEWS | _MOVING | _ELEMENTWISE.keys() | _TRANSCENDENTAL.keys())
+    | _words("argmax argmin integer_pow reduce_and reduce_max reduce_min reduce_or reduce_prod")
+    | _words("reduce_sum reduce_xor")
+) - _words(
+    """all_gather all_gather_invariant all_to_all after_all create_token debug_callback debug_print
+    device_put igamma igammac pbroadcast pmax pmin ppermute psum psum_invariant random_bits
+    random_fold_in random_seed random_split reduce_scatter rng_bit_generator threefry2x32"""
+)
+"""What is cheaper to compute again than to keep."""

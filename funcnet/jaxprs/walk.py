@@ -26,7 +26,8 @@ class Equation:
     Attributes:
         eqn: JAX's own equation: ``eqn.primitive``, ``eqn.params``, ``eqn.invars``, ...
         scope: The names around it, outermost first, with slashes between them: those of
-            ``jax.named_scope``, of nested jitted functions and of opened primitives.
+            ``jax.named_scope``, of nested jitted functions and of opened primitives, but for names
+            that start with an underscore.
             Transformations show as in ``transpose(jvp(hidden))``.
         path: The loops, branches and device meshes around it, outermost first: ``("scan",
             "cond[1]")``.
@@ -122,8 +123,10 @@ class _Place:
 
 
 def _new_name(scope: str, body: Body) -> str:
-    # A jitted function that only calls a primitive of its own name is one thing to the reader.
-    return "" if scope.rpartition("/")[2] == body.label else body.label
+    # A jitted function that only calls a primitive of its own name is one thing to the reader, and
+    # functions whose names start with an underscore are nothing to her.
+    hidden = body.label.startswith("_") or scope.rpartition("/")[2] == body.label
+    return "" if hidden else body.label
 
 
 def _visit(jaxpr: Jaxpr, used: Sequence[bool], place: _Place) -> Iterator[Equation]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from funcnet.errors import ShapeError
 from funcnet.layers._checks import require_count, require_layer, require_same_shapes
 from funcnet.layers._children import plain_if_all_are
+from funcnet.layers._narrow import scan_narrowly
 from funcnet.layers._scope import output_shapes
 from funcnet.layers.types import SomeLayer, StatefulLayer, as_stateful
 from funcnet.typing import Array, Key, Params, PyTree, ShapeDtype, State
@@ -25,6 +25,10 @@ def repeat(layer: SomeLayer, n: int) -> SomeLayer:
     ``y = f(p[n-1], ... f(p[1], f(p[0], x)))``. The parameters of all n stand in the same arrays,
     with a new leading axis of extent n, and the layer runs under ``lax.scan``: it is traced and
     compiled once, whatever n is. The same holds for its state.
+
+    The backward pass keeps what products of matrices and random draws made, and computes
+    elementwise operations again: one array a repetition for a dense layer and its activation. The
+    gradient is one stack, as the parameters are, and takes as much memory as they do.
 
     Args:
         layer: A layer whose outputs have the shapes and dtypes of its inputs.
@@ -70,21 +74,28 @@ def repeat(layer: SomeLayer, n: int) -> SomeLayer:
         _require_stacked(n, "params", params)
         _require_stacked(n, "state", state)
         keys = None if key is None else _fold_in_indices(key, n)
-        inputs = tuple(map(jnp.asarray, inputs))
-        outputs, state = jax.lax.scan(step(train), inputs, (params, state, keys), length=n)
-        return outputs if len(outputs) != 1 else outputs[0], state
+        outputs, state = _loop(params, state, keys, *map(jnp.asarray, inputs), train=train)
+        return _alone_or_all(outputs), state
 
-    @functools.cache  # JAX compiles one function once; a new one at each call would crawl eagerly
-    def step(train: bool) -> Callable[[Any, Any], tuple[Any, State]]:
-        def run(inputs: Any, own: tuple[Params, State, Key | None]) -> tuple[Any, State]:
+    # JAX compiles one function once; a new one at each call would crawl eagerly. The underscore
+    # keeps its name out of the scopes of the layers inside.
+    @functools.partial(jax.jit, static_argnames="train")
+    def _loop(
+        params: Params, state: State, keys: Key | None, *inputs: Array, train: bool
+    ) -> tuple[tuple[Array, ...], State]:
+        def run(own: tuple[Params, State, Key | None], *inputs: Array) -> Any:
             params, state, key = own
             y, state = inner.apply(params, state, *inputs, key=key, train=train)
             _require_kept(inputs, y)
             return y if isinstance(y, tuple) else (y,), state
 
-        return run
+        return scan_narrowly(run, inputs, (params, state, keys), n)
 
     return plain_if_all_are(StatefulLayer(init, apply), [layer])
+
+
+def _alone_or_all(outputs: tuple[Array, ...]) -> Any:
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
 def _fold_in_indices(key: Key, n: int) -> Key:

@@ -26,7 +26,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from funcnet.errors import RuleError
-from funcnet.jaxprs import register_opener
+from funcnet.jaxprs import look_inside, register_opener
 
 __all__ = [
     "Application",
@@ -478,6 +478,8 @@ def _saved_like_its_parts(inner: Callable[[Any], ClosedJaxpr]) -> Callable[..., 
 
 
 def _is_saved(saveable: Any, eqn: Any) -> bool:
+    if bodies := look_inside(eqn).bodies:
+        return any(_is_saved(saveable, part) for body in bodies for part in body.jaxpr.jaxpr.eqns)
     case = saveable(eqn.primitive, *[v.aval for v in eqn.invars], **eqn.params)
     return case if isinstance(case, bool) else type(case).__name__ != "RecomputeType"
 

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from funcnet import primitives as fn
 from funcnet.errors import ArgumentError, ShapeError
 from funcnet.initializers import orthogonal
+from funcnet.jaxprs import residuals
 from funcnet.layers import activation, as_stateful, dense, parallel, repeat, residual, serial
 from tests.layers.cases import noisy_block
 from tests.layers.test_laws import assert_close, assert_equal
@@ -48,6 +50,42 @@ def test_values_and_gradients_are_those_of_the_unrolled_layers(block: str, n: in
     looped = value_and_gradients(lambda p, x: net.apply(p, state, x, key=KEY, train=True))
     by_hand = value_and_gradients(lambda p, x: unrolled(once, p, state, x, n))
     assert_close(looped, by_hand)
+
+
+def test_layers_that_end_with_activations_keep_one_array_a_turn() -> None:
+    def kept(layer: Any) -> list[Any]:
+        net = repeat(layer, 7)
+        params = jax.eval_shape(net.init, KEY, X)
+        found = residuals(net.apply, params, X)
+        return sorted(r.shape for r in found if r.kind == "intermediate" and len(r.shape) == 3)
+
+    assert kept(serial(dense(4), activation(fn.tanh))) == [(7, 5, 4)]
+    assert kept(serial(dense(4), activation(fn.gelu))) == [(7, 5, 4)]
+    wide = serial(dense(9), activation(fn.gelu), dense(4))
+    assert kept(residual(wide)) == [(7, 5, 4), (7, 5, 9)]
+
+
+def test_where_the_first_turn_has_nothing_before_it() -> None:
+    """The loop runs the activation of the layer before on zeros; nothing of it may come out."""
+    scale = jnp.float32(3.0)
+
+    def loss(scale: Any, x: Any, times: Any) -> Any:
+        layer = activation(lambda x: jnp.sqrt(x) / x + jnp.log(scale * x))
+        return jnp.sum(times(layer, x))
+
+    def by_hand(layer: Any, x: Any) -> Any:
+        for _ in range(3):
+            x = layer.apply({}, x)
+        return x
+
+    both = (0, 1)
+    x = jnp.asarray([1.5, 2.5], jnp.float32)
+    for derivative in (jax.grad, jax.jacfwd, lambda f, both: jax.jacfwd(jax.grad(f, both), both)):
+        got, wanted = (
+            derivative(lambda s, x, t=times: loss(s, x, t), both)(scale, x)
+            for times in (lambda layer, x: repeat(layer, 3).apply({}, x), by_hand)
+        )
+        assert_close(got, wanted)
 
 
 @blocks
