@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    # Eight devices on one machine, for the tests of meshes. JAX reads this once, when it starts.
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    ).strip()
+# JAX reads these once, when it starts; of a flag that is there twice, the last counts. Most
+# functions run once here, and to optimise them would take half of all the time: where rounding and
+# cost count, tests compile as users do (`tests/compiled.py`). Tests of meshes need several devices.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_backend_optimization_level=0",
+        "--xla_force_host_platform_device_count=8",
+        os.environ.get("XLA_FLAGS", ""),
+    ]
+)
 
 import jax
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -40,3 +47,17 @@ def check_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     else:
         with jax.checking_leaks():
             yield
+
+
+class _ByRow(LoadScopeScheduling):
+    """Each test goes to the process that is free, but all laws of one conformance row to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        is_law = nodeid.startswith("tests/conformance/") and "[" in nodeid
+        return nodeid.partition("[")[2] if is_law else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What laws share about a row is computed once, in one process."""
+    return _ByRow(config, log)

@@ -20,12 +20,10 @@ def _row(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All laws of one row behind each other, and in one process where there are several."""
+    """All laws of one row behind each other."""
     here = [item for item in items if _is_here(item)]
     if not here:
         return
-    for item in here:
-        item.add_marker(pytest.mark.xdist_group(f"conformance {_row(item)}"))
     order: dict[str, int] = {}
     for item in here:
         order.setdefault(_row(item), len(order))

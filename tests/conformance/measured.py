@@ -18,7 +18,6 @@ import numpy as np
 from jax import lax
 
 from tests.conformance.table import Row
-from tests.quick import quick_jit
 
 __all__ = ["Point", "assert_close", "first_order", "hessians", "transformed"]
 
@@ -97,7 +96,7 @@ def first_order(row: Row) -> dict[str, tuple[Any, Any]]:
                 "jvp of each": each,
             }
 
-        @quick_jit
+        @jax.jit
         def compute() -> tuple[dict[str, Any], dict[str, Any]]:
             return measure(at.of(row.apply)), measure(at.of(row.apply_reference))
 
@@ -117,7 +116,7 @@ def hessians(row: Row) -> dict[str, tuple[Any, Any]]:
             outer, inner = (jacobian[mode] for mode in nesting.split(" over "))
             return outer(inner(contracted(f, cotangent), every), every)(*at.points)
 
-        @quick_jit
+        @jax.jit
         def compute() -> tuple[dict[str, Any], Any]:
             found = {nesting: hessian(at.of(row.apply), nesting) for nesting in NESTINGS}
             return found, hessian(at.of(row.apply_reference), "forward over reverse")
@@ -172,7 +171,7 @@ def transformed(row: Row) -> dict[str, Any]:
             out = jax.vmap(both, (list(axes),), out_axis)(batched)
             return jax.tree.map(lambda y: jnp.moveaxis(y, out_axis, 0)[0], out)
 
-        @quick_jit
+        @jax.jit
         def compute() -> dict[str, Any]:
             y, push = jax.linearize(rule, *points)
             saved = jax.checkpoint_policies.everything_saveable

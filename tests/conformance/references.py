@@ -15,6 +15,7 @@ __all__ = [
     "cross_entropy",
     "divergence",
     "huber",
+    "masked",
     "signed",
     "slope",
     "total",
@@ -70,3 +71,9 @@ def total(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def signed(function: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda x, labels: function(labels.astype(x.dtype) * x)
+
+
+def masked(x: Any, key: Any, dropped: int) -> Any:
+    """Zeros with probability dropped / 65536, and the others scaled up."""
+    kept = jax.random.bits(key, x.shape, jnp.uint16) >= dropped
+    return jnp.where(kept, x / (1 - dropped / 65536), 0.0)

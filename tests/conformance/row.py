@@ -23,7 +23,7 @@ class Row:
         name: The row, for the reader.
         rule: The rule.
         reference: The same function in plain JAX.
-        args: Where; floating arrays are in float64.
+        args: Where; floating arrays are in float64, and random keys are keys.
         static: Static arguments.
         same_formula: JAX's derivative of the reference is the written one, so that both compile to
             programs of one cost.
@@ -46,7 +46,9 @@ class Row:
     def arguments(self, dtype: Any = jnp.float64) -> tuple[Any, ...]:
         """The arguments, with floating ones in a dtype."""
 
-        def cast(leaf: np.ndarray) -> jax.Array:
+        def cast(leaf: Any) -> jax.Array:
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return leaf
             kinds = {"f": dtype, "i": jnp.int32, "b": jnp.bool_}
             return jnp.asarray(leaf, kinds[leaf.dtype.kind])
 

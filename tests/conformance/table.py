@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import funcnet.primitives as fn
+from funcnet.layers.dropout import drop
 from funcnet.primitives import activations, elementary, gates, products
 from funcnet.primitives.cross_entropy import _other_probability
 from tests.conformance.references import (
@@ -22,6 +23,7 @@ from tests.conformance.references import (
     cross_entropy,
     divergence,
     huber,
+    masked,
     signed,
     slope,
     total,
@@ -372,7 +374,11 @@ LOSSES = [
     Row("l1_penalty", fn.l1_penalty, total(jnp.abs), (PARAMS,)),
 ]
 
-ROWS = [*GATES, *ELEMENTARY, *SUMS_AND_MOVES, *LINEAR, *ACTIVATIONS, *SLOPES, *LOSSES]
+LAYERS = [
+    Row("drop", drop, masked, (X, jax.random.key(0)), {"dropped": 20_000}, linear=(0,), empty=(0,)),
+]
+
+ROWS = [*GATES, *ELEMENTARY, *SUMS_AND_MOVES, *LINEAR, *ACTIVATIONS, *SLOPES, *LOSSES, *LAYERS]
 
 
 def every_row(law: Callable[..., None]) -> Any:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from tests.compiled import optimised
 from tests.conformance.measured import Point
 from tests.conformance.table import ROWS, Row
 
@@ -18,7 +19,7 @@ same_formula = pytest.mark.parametrize("row", SAME, ids=lambda row: row.name)
 
 def cost(function: Callable[..., Any], *args: Any) -> tuple[float, int]:
     """FLOPs, and bytes of temporary memory."""
-    program = jax.jit(function).lower(*args).compile()
+    program = optimised(function).lower(*args).compile()
     flops = (program.cost_analysis() or {}).get("flops", 0.0)
     memory: Any = program.memory_analysis()
     return flops, memory.temp_size_in_bytes

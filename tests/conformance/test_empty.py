@@ -11,7 +11,6 @@ import pytest
 
 from tests.conformance.measured import Point, assert_close
 from tests.conformance.table import ROWS, Row
-from tests.quick import quick_jit
 
 WITH_EMPTY = [row for row in ROWS if row.empty != ()]
 
@@ -31,6 +30,6 @@ def test_empty(row: Row) -> None:
         return y, pullback(at.cotangent()), jax.jvp(f, at.points, at.points)[1]
 
     functions = at.of(row.apply), at.of(row.apply_reference)
-    got, wanted = quick_jit(lambda: [both_modes(f) for f in functions])()
+    got, wanted = jax.jit(lambda: [both_modes(f) for f in functions])()
     assert_close(jax.tree.map(np.asarray, got), jax.tree.map(np.asarray, wanted))
     assert any(leaf.size == 0 for leaf in jax.tree.leaves(got))

@@ -9,7 +9,6 @@ import pytest
 
 from tests.conformance.measured import Point, assert_close, first_order, transformed, waves
 from tests.conformance.table import ROWS, Row, every_row
-from tests.quick import quick_jit
 
 
 @every_row
@@ -53,7 +52,7 @@ def test_linear_transpose_of_the_rule(row: Row, position: int) -> None:
     with jax.enable_x64(True):
         args = row.arguments()
 
-        @quick_jit
+        @jax.jit
         def compute() -> tuple[object, object]:
             def f(x: object) -> object:
                 return row.apply(*args[:position], x, *args[position + 1 :])

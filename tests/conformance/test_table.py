@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 
+import funcnet
 from funcnet import primitives
 from funcnet.rules import Rule
 from tests.conformance.table import ROWS
@@ -13,7 +14,9 @@ from tests.conformance.table import ROWS
 
 def rules_of_the_package() -> Iterator[tuple[str, Rule]]:
     """The rules that a module holds by a name, those without a public name too."""
-    for module in pkgutil.iter_modules(primitives.__path__, f"{primitives.__name__}."):
+    for module in pkgutil.walk_packages(funcnet.__path__, f"{funcnet.__name__}."):
+        if module.name.endswith("__main__"):
+            continue
         for name, value in vars(importlib.import_module(module.name)).items():
             if isinstance(value, Rule):
                 yield f"{module.name}.{name}", value

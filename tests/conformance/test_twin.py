@@ -8,7 +8,6 @@ import pytest
 
 from tests.conformance.measured import Point, assert_close, first_order
 from tests.conformance.table import Row, every_row
-from tests.quick import quick_jit
 
 
 @every_row
@@ -17,7 +16,7 @@ def test_custom_vjp(row: Row) -> None:
         at = Point(row)
         twin = at.of(row.apply_twin)
 
-        @quick_jit
+        @jax.jit
         def compute() -> tuple[object, object]:
             y, pullback = jax.vjp(twin, *at.points)
             return y, pullback(at.cotangent())

@@ -12,7 +12,6 @@ import pytest
 from funcnet.errors import ShapeError
 from funcnet.primitives import add, divide, maximum, minimum, multiply, power, subtract
 from funcnet.primitives.broadcast import align, spread, unbroadcast
-from tests.quick import quick_jit
 
 GATES: dict[Any, Any] = {
     add: jnp.add,
@@ -65,7 +64,7 @@ def both_modes(gate: Any, samples: Any) -> Any:
             out.append((y, *pull(jnp.cos(y)), jax.jvp(gate, (a, b), (2 * a, 3 * b))[1]))
         return out
 
-    return quick_jit(compute)()
+    return jax.jit(compute)()
 
 
 @pytest.mark.parametrize("promotion", ["allow", "raise"])

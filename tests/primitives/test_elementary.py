@@ -14,7 +14,6 @@ import pytest
 
 from funcnet.primitives import cos, exp, log, power, sin, sqrt
 from tests.primitives.exact import DTYPES, assert_exact, derivative, exact, points, values_of
-from tests.quick import quick_jit
 
 INF, NAN = np.inf, np.nan
 
@@ -51,7 +50,7 @@ def test_no_digit_is_lost(f: Any, dtype: str) -> None:
                 g: Any = f
                 for mode in modes:
                     g = derivative(g, 0, mode)
-                got = quick_jit(g)(x)
+                got = jax.jit(g)(x)
                 assert_exact(dtype, got, table[order], scales, f"{f.name} {modes}", values_of(x))
 
 
@@ -144,7 +143,7 @@ def test_powers_lose_no_digit(dtype: str) -> None:
                 f: Any = power
                 for argnum in argnums:
                     f = derivative(f, int(argnum), mode)
-                got = quick_jit(f)(x, y)
+                got = jax.jit(f)(x, y)
                 assert_exact(dtype, got, wanted, scales, f"power {argnums} {mode}", numbers)
 
 

@@ -14,7 +14,6 @@ import pytest
 from funcnet.errors import ArgumentError, DTypeError, RuleError, ShapeError
 from funcnet.primitives import binary_cross_entropy, hinge_loss, log_loss, sigmoid
 from tests.primitives.exact import DTYPES, assert_exact, derivative, exact, points, values_of
-from tests.quick import quick_jit
 
 INF, NAN = np.inf, np.nan
 
@@ -61,7 +60,7 @@ def test_no_digit_is_lost(name: str, dtype: str) -> None:
                     abs(row[order]) + abs(v * row[order + 1]) + by_labels[order]
                     for v, row in zip(numbers, table, strict=True)
                 ]
-                got = quick_jit(f)(u)
+                got = jax.jit(f)(u)
                 assert_exact(dtype, got, wanted, scales, f"{what} {name} {order}", numbers)
                 f = derivative(f, 0, ("reverse", "forward")[order % 2])
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.quick import quick_jit
 from tests.rules.examples import linear, noise, sigmoid, unit_plain
 
 Function = Callable[..., Any]
@@ -74,5 +73,5 @@ def same(*transforms: Callable[[Function], Function], args: Any = None) -> None:
     def compute(*args: Any) -> list[Any]:
         return [(t(written)(*args), t(plain)(*args)) for t in transforms]
 
-    for got, wanted in quick_jit(compute)(*(args or network_args())):
+    for got, wanted in jax.jit(compute)(*(args or network_args())):
         close(got, wanted)

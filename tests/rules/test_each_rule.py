@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.quick import quick_jit
 from tests.rules.examples import Example, examples, linear, sigmoid
 from tests.rules.plain import ALL, PLAIN, Function, close, network_args
 
@@ -73,7 +72,7 @@ def test_every_nesting_of_grad_and_jvp_to_third_order(name: str) -> None:
 
     def derivatives(function: Function, nestings: Any) -> list[Any]:
         f = scalar(function, example)
-        return quick_jit(lambda *args: [_nested(f, m, len(args))(*args) for m in nestings])(*args)
+        return jax.jit(lambda *args: [_nested(f, m, len(args))(*args) for m in nestings])(*args)
 
     wanted = derivatives(PLAIN[name], [("F",) * order for order in orders])
     for modes, got in zip(nestings, derivatives(example.rule, nestings), strict=True):
@@ -87,7 +86,7 @@ def test_the_four_hessians_of_one_rule(name: str) -> None:
     every = tuple(range(len(args)))
 
     def hessian(f: Function, outer: Any, inner: Any) -> Any:
-        return quick_jit(outer(inner(scalar(f, example), every), every))(*args)
+        return jax.jit(outer(inner(scalar(f, example), every), every))(*args)
 
     wanted = hessian(PLAIN[name], jax.jacfwd, jax.jacrev)
     for outer, inner in itertools.product((jax.jacfwd, jax.jacrev), repeat=2):
@@ -148,7 +147,7 @@ def test_vmap_with_any_mix_of_arguments(name: str) -> None:
             found.append(jax.vmap(both_modes(function), axes)(*given))
         return found
 
-    close(*(quick_jit(lambda f=f: compute(f))() for f in (example.rule, PLAIN[name])))
+    close(*(jax.jit(lambda f=f: compute(f))() for f in (example.rule, PLAIN[name])))
 
 
 # Linear maps as such
@@ -167,7 +166,7 @@ def test_linearize_and_linear_transpose(name: str) -> None:
         twice = jax.linear_transpose(lambda c: jax.linear_transpose(push, *args)(c), 1.0)(args)
         return y, pushed, pulled, twice
 
-    close(*(quick_jit(lambda f=f: maps(f))() for f in (example.rule, PLAIN[name])))
+    close(*(jax.jit(lambda f=f: maps(f))() for f in (example.rule, PLAIN[name])))
 
 
 def test_linear_transpose_of_a_linear_rule() -> None:

@@ -14,7 +14,6 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from funcnet.rules.primitive import varying_axes
-from tests.quick import quick_jit
 from tests.rules.examples import linear, sigmoid, unit, unit_plain
 
 Function = Callable[..., Any]
@@ -64,7 +63,7 @@ def close(got: Any, wanted: Any) -> None:
 @pytest.fixture(scope="module")
 def expected() -> dict[str, Any]:
     """What plain JAX gives on one device."""
-    every = quick_jit(lambda w, x: {name: t(plain)(w, x) for name, t in TRANSFORMS.items()})
+    every = jax.jit(lambda w, x: {name: t(plain)(w, x) for name, t in TRANSFORMS.items()})
     return dict(every(jnp.asarray(W), jnp.asarray(X)))
 
 
@@ -86,7 +85,7 @@ def test_meshes(kind: AxisType, specs: tuple[P, P], expected: dict[str, Any]) ->
         )
         f = _explicit_network() if kind is AxisType.Explicit else written
         names = [n for n in NAMES if n != "vmap of grad" or kind is AxisType.Auto]
-        got = quick_jit(lambda w, x: {name: TRANSFORMS[name](f)(w, x) for name in names})(w, x)
+        got = jax.jit(lambda w, x: {name: TRANSFORMS[name](f)(w, x) for name in names})(w, x)
         if kind is AxisType.Explicit:
             gradient = jax.jit(jax.grad(lambda w, x: jnp.sum(sigmoid(linear(x, w)))))(w, x)
             assert gradient.sharding.spec == w.sharding.spec
@@ -102,7 +101,7 @@ def _explicit_expected(names: list[str]) -> dict[str, Any]:
     def f(w: Any, x: Any) -> Any:
         return jnp.sum(jax.nn.sigmoid(x @ w) ** 2)
 
-    every = quick_jit(lambda w, x: {name: TRANSFORMS[name](f)(w, x) for name in names})
+    every = jax.jit(lambda w, x: {name: TRANSFORMS[name](f)(w, x) for name in names})
     return dict(every(jnp.asarray(W), jnp.asarray(X)))
 
 
@@ -118,7 +117,7 @@ def test_shard_map(check: bool, expected: dict[str, Any]) -> None:
         check_vma=check,
     )
     names = [n for n in NAMES if n != "vmap of grad"]
-    got = quick_jit(lambda w, x: {name: TRANSFORMS[name](sharded)(w, x) for name in names})(W, X)
+    got = jax.jit(lambda w, x: {name: TRANSFORMS[name](sharded)(w, x) for name in names})(W, X)
     close(got, {name: expected[name] for name in names})
 
 
@@ -134,8 +133,8 @@ def test_derivatives_inside_of_shard_map(expected: dict[str, Any]) -> None:
         return jax.grad(total)(w), tangent, twice
 
     run = jax.shard_map(inside, mesh=mesh, in_specs=(P(), P("data")), out_specs=P())
-    gradient, tangent, twice = quick_jit(run)(W, X)
-    plain_run = quick_jit(
+    gradient, tangent, twice = jax.jit(run)(W, X)
+    plain_run = jax.jit(
         lambda w: (
             jax.jvp(lambda w: plain(w, X), (w,), (jnp.cos(w),))[1],
             jax.jvp(jax.grad(lambda w: plain(w, X)), (w,), (jnp.cos(w),))[1],
@@ -167,4 +166,4 @@ def test_vmap_with_spmd_axis_name() -> None:
         each = jax.vmap(jax.grad(written), (None, 0), spmd_axis_name="data")
         wanted = jax.vmap(jax.grad(plain), (None, 0))
         batch = np.stack([X, 2 * X] * 4)
-        close(quick_jit(each)(W, batch), quick_jit(wanted)(W, batch))
+        close(jax.jit(each)(W, batch), jax.jit(wanted)(W, batch))

@@ -22,7 +22,6 @@ from jax import lax
 
 from funcnet.rules import Rule, rule
 from tests.bending import Place, bend
-from tests.quick import quick_jit
 from tests.rules.examples import examples
 
 FORWARD, REVERSE = 1.001, 1.003
@@ -89,7 +88,7 @@ def in_float64(x64: None) -> None:
 
 def check(f: Function, bends: tuple[float, float], nestings: Any = NESTINGS) -> None:
     """All nestings in one compilation."""
-    got = quick_jit(lambda x: [differentiate(f, modes)(x) for modes in nestings])(X)
+    got = jax.jit(lambda x: [differentiate(f, modes)(x) for modes in nestings])(X)
     for modes, value in zip(nestings, got, strict=True):
         name = "".join(modes)
         np.testing.assert_allclose(value, expected(modes, bends), rtol=1e-12, err_msg=name)
@@ -130,9 +129,9 @@ def test_the_other_mode_does_not_see_it_at_all(where: str, bent: str) -> None:
     f, straight = place(from_the_input(*BENDS[bent])), place(from_the_input(1.0, 1.0))
     own, other = ("F", "R") if bent == "jvp" else ("R", "F")
     for order in (1, 2) if where == "in a network" else (1, 2, 3):
-        got, wanted = (quick_jit(differentiate(g, (other,) * order))(X) for g in (f, straight))
+        got, wanted = (jax.jit(differentiate(g, (other,) * order))(X) for g in (f, straight))
         assert float(got) == float(wanted)
-        seen = quick_jit(differentiate(f, (own,) * order))(X)
+        seen = jax.jit(differentiate(f, (own,) * order))(X)
         assert abs(float(seen) / float(wanted) - 1) > 1e-4
 
 
