@@ -6,7 +6,7 @@ as it can be. The points are ordinary ones: smooth, away from kinks. Laws are fu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -31,7 +31,7 @@ from tests.conformance.references import (
 )
 from tests.conformance.row import Row
 
-__all__ = ["ROWS", "Row", "every_row"]
+__all__ = ["ROWS", "Row", "every_row", "every_rule"]
 
 
 # Points
@@ -383,5 +383,18 @@ ROWS = [*GATES, *ELEMENTARY, *SUMS_AND_MOVES, *LINEAR, *ACTIVATIONS, *SLOPES, *L
 
 def every_row(law: Callable[..., None]) -> Any:
     """Run a law for every row that it applies to."""
-    rows = [row for row in ROWS if law.__name__ not in row.without]
-    return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)(law)
+    return _rows(law, at_once=ROWS)
+
+
+def every_rule(law: Callable[..., None]) -> Any:
+    """Run a costly law for the first row of every rule; the marker `long` runs the others."""
+    return _rows(law, at_once={id(row.rule): row for row in reversed(ROWS)}.values())
+
+
+def _rows(law: Callable[..., None], at_once: Collection[Row]) -> Any:
+    rows = [
+        pytest.param(row, id=row.name, marks=() if row in at_once else pytest.mark.long)
+        for row in ROWS
+        if law.__name__ not in row.without
+    ]
+    return pytest.mark.parametrize("row", rows)(law)

@@ -1,29 +1,12 @@
-"""Law: `check_rule` finds nothing, to second order.
-
-The default run takes the first row of every rule; the marker `long` runs the others.
-"""
+"""Law: `check_rule` finds nothing, to second order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-import pytest
-
 from funcnet.rules import check_rule
-from tests.conformance.table import ROWS, Row
-
-FIRST = {id(row.rule): row for row in reversed(ROWS)}.values()
+from tests.conformance.table import Row, every_rule
 
 
-def each_row() -> Iterator[Any]:
-    for row in ROWS:
-        if "test_check_rule" in row.without:
-            continue
-        yield pytest.param(row, id=row.name, marks=() if row in FIRST else pytest.mark.long)
-
-
-@pytest.mark.parametrize("row", list(each_row()))
+@every_rule
 def test_check_rule(row: Row) -> None:
     named = dict(zip(row.rule.argument_names, row.args, strict=True))
     report = check_rule(row.rule, **named, **row.static)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.conformance.measured import Point
-from tests.conformance.table import Row, every_row
+from tests.conformance.table import Row, every_row, every_rule
 
 DTYPES = (jnp.float64, jnp.float32, jnp.bfloat16, jnp.float16)
 
@@ -46,7 +46,7 @@ def test_dtypes_are_kept(row: Row) -> None:
             assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype(dtype)}
 
 
-@every_row
+@every_rule
 def test_sixteen_bits_are_near_to_thirty_two(row: Row) -> None:
     def compute() -> Any:
         found = []

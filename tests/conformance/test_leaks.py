@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import pytest
 
 from tests.conformance.measured import Point, contracted
-from tests.conformance.table import Row, every_row
+from tests.conformance.table import Row, every_rule
 
 
-@every_row
+@every_rule
 @pytest.mark.leaks
 def test_no_leaks(row: Row) -> None:
     at = Point(row, jnp.float32)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.conformance.measured import Point, assert_close, first_order, transformed, waves
-from tests.conformance.table import ROWS, Row, every_row
+from tests.conformance.table import ROWS, Row, every_rule
 
 
-@every_row
+@every_rule
 def test_transposes(row: Row) -> None:
     """The inner product of ct with J t is that of J^T ct with t."""
     with jax.enable_x64(True):
@@ -28,13 +28,13 @@ def _products(left: object, right: object) -> np.ndarray:
     return np.concatenate([np.ravel(np.asarray(a) * np.asarray(b)) for a, b in pairs])
 
 
-@every_row
+@every_rule
 def test_linearize(row: Row) -> None:
     wanted = first_order(row)["value"][1], first_order(row)["jvp"][1]
     assert_close(transformed(row)["linearize"], wanted)
 
 
-@every_row
+@every_rule
 def test_linear_transpose_of_the_linearization(row: Row) -> None:
     assert_close(transformed(row)["linear_transpose"], first_order(row)["vjp"][1])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.measured import assert_close, first_order, hessians
-from tests.conformance.table import Row, every_row
+from tests.conformance.table import Row, every_row, every_rule
 
 
 @every_row
@@ -27,21 +27,21 @@ def test_vjp(row: Row) -> None:
     assert_close(*first_order(row)["vjp"])
 
 
-@every_row
+@every_rule
 def test_forward_over_forward(row: Row) -> None:
     assert_close(*hessians(row)["forward over forward"])
 
 
-@every_row
+@every_rule
 def test_forward_over_reverse(row: Row) -> None:
     assert_close(*hessians(row)["forward over reverse"])
 
 
-@every_row
+@every_rule
 def test_reverse_over_forward(row: Row) -> None:
     assert_close(*hessians(row)["reverse over forward"])
 
 
-@every_row
+@every_rule
 def test_reverse_over_reverse(row: Row) -> None:
     assert_close(*hessians(row)["reverse over reverse"])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.conformance.measured import Point, assert_close, first_order
-from tests.conformance.table import Row, every_row
+from tests.conformance.table import Row, every_rule
 
 
-@every_row
+@every_rule
 def test_custom_vjp(row: Row) -> None:
     with jax.enable_x64(True):
         at = Point(row)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.conformance.measured import assert_close, first_order, transformed
-from tests.conformance.table import Row, every_row
+from tests.conformance.table import Row, every_rule
 
 
-@every_row
+@every_rule
 def test_vmap(row: Row) -> None:
     """Both modes with all arguments batched along their last axes, and with each one alone."""
     found = first_order(row)
