@@ -1,4 +1,4 @@
-"""One training step of four networks against the same step in hand-written JAX.
+"""One training step of networks against the same step in hand-written JAX.
 
     python -m tests.benchmarks.steps [--rounds 61]
 
@@ -35,7 +35,10 @@ def running(step: Callable[[Any], Any], state: Any) -> Callable[[], Any]:
     return call
 
 
-def logistic(inputs: int = 64, batch: int = 32) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def logistic(
+    bare: bool, inputs: int = 64, batch: int = 32
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Ours is either `make_step`, with its TrainState, or like the reference a bare function."""
     x = jax.random.normal(KEY, (batch, inputs))
     y = jnp.where(x[:, 0] > 0, 1.0, -1.0)
     params = {"w": jnp.zeros(inputs)}
@@ -44,22 +47,26 @@ def logistic(inputs: int = 64, batch: int = 32) -> tuple[Callable[[], Any], Call
         x, y = batch
         return fn.log_loss(fn.matmul(x, params["w"]), y)
 
-    step = make_step(ours, gradient_descent(0.1))
-    state = init_train_state(gradient_descent(0.1), params)
-
-    def plain_loss(params: Any, x: Any, y: Any) -> Any:
-        return jnp.mean(jax.nn.softplus(-y * (x @ params["w"])))
-
-    @jax.jit
     def plain(params: Any, batch: Any) -> Any:
-        loss, grad = jax.value_and_grad(plain_loss)(params, *batch)
-        return jax.tree.map(lambda p, g: p - 0.1 * g, params, grad), {"loss": loss}
+        x, y = batch
+        return jax.nn.softplus(-y * (x @ params["w"]))
 
-    donating = jax.jit(plain, donate_argnums=0)
-    batch_ = (x, y)
+    def descent(loss: Any) -> Any:
+        def step(params: Any, batch: Any) -> Any:
+            mean = lambda params: jnp.mean(loss(params, batch))  # noqa: E731
+            value, grad = jax.value_and_grad(mean)(params)
+            return jax.tree.map(lambda p, g: p - 0.1 * g, params, grad), {"loss": value}
+
+        return jax.jit(step, donate_argnums=0)
+
+    def start(step: Any, state: Any) -> Callable[[], Any]:
+        return running(lambda s: step(s, (x, y)), jax.tree.map(jnp.copy, state))
+
+    optimizer = gradient_descent(0.1)
+    whole = start(make_step(ours, optimizer), init_train_state(optimizer, params))
     return (
-        running(lambda s: step(s, batch_), state),
-        running(lambda s: donating(s, batch_), jax.tree.map(jnp.copy, params)),
+        start(descent(ours), params) if bare else whole,
+        start(descent(plain), params),
     )
 
 
@@ -107,7 +114,8 @@ def network(
 
 
 TASKS: dict[str, Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]] = {
-    "logistic regression 64, batch 32, gradient descent": logistic,
+    "logistic regression 64, batch 32, a bare function of its params": lambda: logistic(bare=True),
+    "logistic regression 64, batch 32, `make_step`": lambda: logistic(bare=False),
     "MLP 64-128-128-10, batch 64, ReLU, Adam": lambda: network(
         (64, 128, 128, 10), 64, fn.relu, jax.nn.relu
     ),
