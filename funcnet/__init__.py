@@ -10,23 +10,26 @@ The rooms, from the ground up:
 * `jaxprs`, `structure`, `report`, `tree`: what the others stand on.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from funcnet import (
-    data,
-    errors,
-    initializers,
-    jaxprs,
-    layers,
-    models,
-    primitives,
-    report,
-    rules,
-    structure,
-    training,
-    tree,
-    typing,
-)
+if TYPE_CHECKING:
+    from funcnet import (
+        data,
+        errors,
+        initializers,
+        jaxprs,
+        layers,
+        models,
+        primitives,
+        report,
+        rules,
+        structure,
+        training,
+        tree,
+        typing,
+    )
 
 __all__ = [
     "data",
@@ -48,3 +51,14 @@ try:
     __version__ = version("funcnet")
 except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    """A room is loaded when it is first used, so that importing the package costs nothing."""
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -202,7 +202,10 @@ def packages_loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_funcnet_loads_little_beyond_jax_and_optax() -> None:
-    loaded = packages_loaded_by("import funcnet")
+    """All rooms together; the package alone loads none of them, nor JAX."""
+    every_room = "[getattr(funcnet, room) for room in funcnet.__all__]"
+    loaded = packages_loaded_by(f"import funcnet; {every_room}")
     extra = loaded - packages_loaded_by("import jax, optax") - {"funcnet"}
-    assert not extra, f"`import funcnet` also loads {sorted(extra)}"
+    assert not extra, f"funcnet also loads {sorted(extra)}"
     assert not loaded & {"matplotlib", "typer", "rich", "click", "safetensors"}
+    assert packages_loaded_by("import funcnet") == {"funcnet"}

@@ -1,4 +1,4 @@
-"""What ``import funcnet`` costs over ``import jax, optax``, in fresh processes.
+"""What ``import funcnet``, and all its rooms, cost over ``import jax, optax``, in fresh processes.
 
 python -m tests.benchmarks.start [--rounds 11]
 """
@@ -12,7 +12,11 @@ import time
 
 import numpy as np
 
-PROGRAMS = ("import jax, optax, funcnet", "import jax, optax")
+PLAIN = "import jax, optax"
+PROGRAMS = (
+    "import jax, optax, funcnet",
+    "import jax, optax; from funcnet import primitives, layers, training",
+)
 
 
 def seconds(program: str) -> float:
@@ -27,15 +31,13 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=11)
     rounds = parser.parse_args().rounds
-    seconds(PROGRAMS[0])
-    times = np.array([[seconds(program) for program in PROGRAMS] for _ in range(rounds)])
-    ratios = times[:, 0] / times[:, 1]
-    ours, plain = np.median(times, axis=0)
-    print(f"import funcnet / import jax, optax: {np.median(ratios):.3f}", end=" ")
-    print(
-        f"(quartiles {np.quantile(ratios, 0.25):.3f} to {np.quantile(ratios, 0.75):.3f},", end=" "
-    )
-    print(f"{ours:.2f} s and {plain:.2f} s, {rounds} rounds)")
+    for program in PROGRAMS:
+        seconds(program)
+        times = np.array([[seconds(program), seconds(PLAIN)] for _ in range(rounds)])
+        low, middle, high = np.quantile(times[:, 0] / times[:, 1], [0.25, 0.5, 0.75])
+        ours, plain = np.median(times, axis=0)
+        print(f"{program} / {PLAIN}: {middle:.3f} (quartiles {low:.3f} to {high:.3f},", end=" ")
+        print(f"{ours:.2f} s and {plain:.2f} s, {rounds} rounds)")
 
 
 if __name__ == "__main__":
