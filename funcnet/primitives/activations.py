@@ -17,6 +17,7 @@ from jax import lax
 from funcnet.errors import ArgumentError
 from funcnet.primitives.elementwise import elementwise, in_float32
 from funcnet.primitives.products import (
+    gated_slope,
     mills_ratio,
     tail_start,
     times_bell,
@@ -251,7 +252,7 @@ def _silu_curvature(x: Array) -> Array:
 @elementwise(slope=_silu_curvature, formula="y = sigma(x) (1 + x sigma(-x))")
 def _silu_slope(x: Array) -> Array:
     x = _clip(x)
-    return times_sigmoid(1 + x * sigmoid(-x), x)
+    return gated_slope(x, x)
 
 
 @elementwise(
@@ -314,8 +315,7 @@ def _gelu_curvature(x: Array, approximate: bool) -> Array:
 def _gelu_slope(x: Array, approximate: bool) -> Array:
     x = jnp.clip(x, -50.0, 50.0)
     if approximate:
-        z = _gelu_argument(x)
-        return times_sigmoid(1 + x * _gelu_argument_slope(x) * sigmoid(-z), z)
+        return gated_slope(x * _gelu_argument_slope(x), _gelu_argument(x))
     tail = x < -tail_start(x)
     outer = jnp.where(tail, x, -tail_start(x))
     body = times_cdf(jnp.ones_like(x), x) + times_gauss(x, x)

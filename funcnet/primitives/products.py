@@ -17,6 +17,7 @@ from funcnet.structure import Structure
 from funcnet.typing import Array
 
 __all__ = [
+    "gated_slope",
     "mills_ratio",
     "tail_start",
     "times_bell",
@@ -61,8 +62,16 @@ def mills_ratio(x: Array) -> Array:
 def times_sigmoid(a: Array, z: Array) -> Array:
     """``a sigma(z)``."""
     # exp(z) underflows at -87 in float32; half of it, twice, reaches as far as the product does.
-    half = jnp.exp(jnp.minimum(z, 0.0) / 2)
-    return (a * half) * half / (1.0 + jnp.exp(-jnp.abs(z)))
+    half = jnp.exp(-jnp.abs(z) / 2)
+    return jnp.where(z < 0, (a * half) * half, a) / (1.0 + half * half)
+
+
+def gated_slope(a: Array, z: Array) -> Array:
+    """``sigma(z) (1 + a sigma(-z))``, with one exponential; not to be differentiated."""
+    half = jnp.exp(-jnp.abs(z) / 2)
+    below, share = z < 0, 1.0 / (1.0 + half * half)
+    factor = 1.0 + a * (jnp.where(below, 1.0, half * half) * share)
+    return jnp.where(below, (factor * half) * half, factor) * share
 
 
 @rule(

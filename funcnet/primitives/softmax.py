@@ -2,8 +2,8 @@
 
 With ``p = softmax(x)`` the three Jacobians are ``diag(p) - p p^T``, ``I - 1 p^T`` and ``p^T``.
 Their diagonals hold ``1 - p_i``, which rounds to 0 for a confident winner. But 1 - p_i is also the
-sum of all others, and only one p_i can exceed 1/2: `_winner` marks that entry, and the rules below
-treat it apart, so that no digit is lost.
+sum of all others, and only one p_i can exceed 1/2: `_winner` marks that entry, and `centered` and
+`decentered` form what belongs to it from the others, so that no digit is lost.
 """
 
 from __future__ import annotations
@@ -39,32 +39,25 @@ def _sum(x: Array, axis: Axis) -> Array:
     return jnp.broadcast_to(jnp.sum(x, axis=axis, keepdims=True), x.shape)
 
 
-def _winner(p: Array) -> Array:
-    """Marks the entry that holds more than half of the probability, where there is one."""
-    return p > 0.5
-
-
-def _others(winner: Array, x: Array, axis: Axis) -> Array:
-    """The sum over all entries but the winner."""
-    return _sum(jnp.where(winner, 0, x), axis)
-
-
 def centered(p: Array, t: Array, axis: Axis) -> Array:
-    """``t_i - sum_j p_j t_j``, where ``1 - p_i`` is the sum of the others for the winner."""
-    winner = _winner(p)
-    rest = _others(winner, p * t, axis)
-    apart = _others(winner, p, axis) * t - rest
-    mean = rest + _sum(jnp.where(winner, p * t, 0), axis)
-    return jnp.where(winner, apart, t - mean)
+    """``t_i - sum_j p_j t_j``, which for the winner w is ``sum_j p_j (t_w - t_j)``.
+
+    A constant added to t changes nothing, so that t_w can be taken off first.
+    """
+    t = t - _sum(jnp.where(_winner(p), t, 0), axis)
+    return t - _sum(p * t, axis)
 
 
 def decentered(p: Array, ct: Array, axis: Axis) -> Array:
-    """``ct_i - p_i sum_j ct_j``, likewise."""
+    """``ct_i - p_i sum_j ct_j``, which for the winner is minus the sum of all others."""
+    own = ct - p * _sum(ct, axis)
     winner = _winner(p)
-    rest = _others(winner, ct, axis)
-    apart = _others(winner, p, axis) * ct - p * rest
-    total = rest + _sum(jnp.where(winner, ct, 0), axis)
-    return jnp.where(winner, apart, ct - p * total)
+    return jnp.where(winner, -_sum(jnp.where(winner, 0, own), axis), own)
+
+
+def _winner(p: Array) -> Array:
+    """Marks the entry that holds more than half of the probability, where there is one."""
+    return p > 0.5
 
 
 # softmax: symmetric, so that both rules are the same

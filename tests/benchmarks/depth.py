@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.depth [--rounds 31]
 
-First the time to trace and compile a step of Adam. Then time and memory of the gradient and of a
-step with a donated state, beside the layers of this library also for hand-written
-`jnp.tanh(x @ w + b)` in a loop. Memory is what XLA reserves for temporary values; the gradient
-itself is a result, but inside of a step it is one of them: a stack of gradients has to be whole
-before the optimiser gets it.
+First the time to trace and compile a step of Adam, and its ratio to those of other programs. Then
+time and memory of the gradient and of a step with a donated state, beside the layers of this
+library also for hand-written `jnp.tanh(x @ w + b)` in a loop. Memory is what XLA reserves for
+temporary values; the gradient itself is a result, but inside of a step it is one of them: a stack
+of gradients has to be whole before the optimiser gets it.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def running(program: Any, state: Any, x: Any, donate: bool) -> Callable[[], Any]
     return call
 
 
-def seconds_to_compile(layer: Any, depth: int | None, x: Any) -> float:
-    """For one step, with the layer `depth` times in a loop, or once without one."""
-    net = layer if depth is None else repeat(layer, depth)
+def seconds_to_compile(layer: Any, depth: int, how: Any, x: Any) -> float:
+    """For one step of a network of a layer `depth` times, by `repeat` or by `serial`."""
+    net = repeat(layer, depth) if how is repeat else serial(*[layer] * depth)
     params = net.init(KEY, x)
     state = params, OPTIMIZER.init(params)
     jax.clear_caches()
@@ -111,21 +111,22 @@ def seconds_to_compile(layer: Any, depth: int | None, x: Any) -> float:
 
 def show_compilation(rounds: int, bar: Progress) -> None:
     x = jax.random.normal(KEY, (64, WIDTH))
-    print("\n| layer | 100 times / twice | 100 times / once, without a loop | 100 times |")
-    print("|---|---|---|---|")
+    programs = ((DEPTH, repeat), (2, repeat), (1, serial), (DEPTH, serial))
+    print("\n| layer | repeat, 100 times | twice | once, without a loop | 100 times, without |")
+    print("|---|---|---|---|---|")
     for name, layer in BLOCKS.items():
         seconds = np.array(
             [
-                [seconds_to_compile(layer, depth, x) for depth in (DEPTH, 2, None)]
+                [seconds_to_compile(layer, depth, how, x) for depth, how in programs]
                 for _ in bar.track(range(rounds), description=f"compiling {name}")
             ]
         )
-        many, twice, once = seconds.T
-        print(f"| {name} |", end="")
-        for ratio in (many / twice, many / once):
+        print(f"| {name} | {np.median(seconds[:, 0]):.2f} s |", end="")
+        for other in (1, 2, 3):
+            ratio = seconds[:, 0] / seconds[:, other]
             low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
             print(f" {middle:.2f} (quartiles {low:.2f} to {high:.2f}) |", end="")
-        print(f" {np.median(many):.2f} s |", flush=True)
+        print(flush=True)
 
 
 def main() -> None:
