@@ -1,9 +1,9 @@
 """Softmax, its logarithm and its normalizer, as rules.
 
 With ``p = softmax(x)`` the three Jacobians are ``diag(p) - p p^T``, ``I - 1 p^T`` and ``p^T``.
-Their diagonals hold ``1 - p_i``, which rounds to 0 for a confident winner. But 1 - p_i is also the
-sum of all others, and only one p_i can exceed 1/2: `_winner` marks that entry, and `centered` and
-`decentered` form what belongs to it from the others, so that no digit is lost.
+Their diagonals hold ``1 - p_i``, which rounds to 0 for a confident winner. But ``I - 1 p^T`` is a
+projection: applied once more it changes nothing but the rounding of the first time, and that it
+takes off. `centered` and `decentered` do so for it and its transpose.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ Axis = int | tuple[int, ...] | None
 
 def shifted(x: Array, axis: Axis) -> tuple[Array, Array]:
     """The largest entry m, and x - m, without inf - inf: an infinite m is shared equally."""
+    # Quarters leave room: +inf minus the largest number is still +inf, any finite entry beside it
+    # becomes -inf, and no entry needs to be compared, which would cost a pass over the array.
+    largest = jnp.finfo(x.dtype).max
     top = lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True, initial=-jnp.inf))
-    wide = jnp.broadcast_to(top, x.shape)
-    none = jnp.isneginf(wide)
-    return top, jnp.where(none, -jnp.inf, jnp.where(x == wide, 0.0, x - wide))
+    quarter = jnp.broadcast_to(jnp.clip(top / 4, -largest / 4, largest), x.shape)
+    return top, jnp.minimum((x / 4 - quarter) * 4, 0)
 
 
 def _masked(x: Array, where: Any) -> Array:
@@ -40,24 +42,17 @@ def _sum(x: Array, axis: Axis) -> Array:
 
 
 def centered(p: Array, t: Array, axis: Axis) -> Array:
-    """``t_i - sum_j p_j t_j``, which for the winner w is ``sum_j p_j (t_w - t_j)``.
-
-    A constant added to t changes nothing, so that t_w can be taken off first.
-    """
-    t = t - _sum(jnp.where(_winner(p), t, 0), axis)
-    return t - _sum(p * t, axis)
+    """``t_i - sum_j p_j t_j``."""
+    for _ in range(2):
+        t = t - _sum(p * t, axis)
+    return t
 
 
 def decentered(p: Array, ct: Array, axis: Axis) -> Array:
-    """``ct_i - p_i sum_j ct_j``, which for the winner is minus the sum of all others."""
-    own = ct - p * _sum(ct, axis)
-    winner = _winner(p)
-    return jnp.where(winner, -_sum(jnp.where(winner, 0, own), axis), own)
-
-
-def _winner(p: Array) -> Array:
-    """Marks the entry that holds more than half of the probability, where there is one."""
-    return p > 0.5
+    """``ct_i - p_i sum_j ct_j``."""
+    for _ in range(2):
+        ct = ct - p * _sum(ct, axis)
+    return ct
 
 
 # softmax: symmetric, so that both rules are the same
@@ -107,10 +102,10 @@ def softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
     References:
         Bridle, Probabilistic interpretation of feedforward classification network outputs (1990).
     """
-    _, z = shifted(_masked(x, where), axis)
+    top, z = shifted(_masked(x, where), axis)
     e = jnp.exp(z)
-    total = _sum(e, axis)
-    return e / jnp.where(total == 0, 1, total)
+    total = jnp.where(jnp.isneginf(top), jnp.inf, jnp.sum(e, axis=axis, keepdims=True))
+    return e / jnp.broadcast_to(total, x.shape)
 
 
 # log_softmax
@@ -164,17 +159,17 @@ def log_softmax(x: Array, axis: Axis = -1, where: Array | None = None) -> Array:
         >>> log_softmax(jnp.array([0.0, -jnp.inf])).tolist()
         [0.0, -inf]
     """
-    _, z = shifted(_masked(x, where), axis)
-    others = _log_of_sum(z, axis)
-    return z - jnp.broadcast_to(others, z.shape)
+    top, z = shifted(_masked(x, where), axis)
+    total = jnp.where(jnp.isneginf(top), jnp.inf, _log_of_sum(z, axis))
+    return z - jnp.broadcast_to(total, z.shape)
 
 
 def _log_of_sum(z: Array, axis: Axis) -> Array:
-    """``log sum exp(z)`` for z whose largest entry is 0: log1p of all but one of the largest."""
+    """``log sum exp(z)`` for z whose largest entry is 0; log1p of the others where they are few."""
     e = jnp.exp(z)
+    total = jnp.sum(e, axis=axis, keepdims=True)
     below = jnp.sum(jnp.where(z == 0, 0, e), axis=axis, keepdims=True)
-    ties = jnp.sum(jnp.where(z == 0, 1, 0).astype(z.dtype), axis=axis, keepdims=True)
-    return lax.log1p(below + jnp.maximum(ties - 1, 0))
+    return jnp.where(total < 1.5, lax.log1p(below), jnp.log(total))
 
 
 # logsumexp
