@@ -12,14 +12,15 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from tests.compiled import fast_flags
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# JAX reads these once, when it starts; of a flag that is there twice, the last counts. Most
-# functions run once here, and to optimise them would take half of all the time: where rounding and
-# cost count, tests compile as users do (`tests/compiled.py`). Tests of meshes need several devices.
+# JAX reads these once, when it starts; of a flag that is there twice, the last counts. Where
+# rounding and cost count, tests compile as users do. Tests of meshes need several devices.
 os.environ["XLA_FLAGS"] = " ".join(
     [
-        "--xla_backend_optimization_level=0",
+        *fast_flags,
         "--xla_force_host_platform_device_count=8",
         os.environ.get("XLA_FLAGS", ""),
     ]
