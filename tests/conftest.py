@@ -56,11 +56,12 @@ def check_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 class _ByRow(LoadScopeScheduling):
-    """Each test goes to the process that is free, but all laws of one conformance row to one."""
+    """Each test goes to the process that is free, but those that share what was compiled to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        is_law = nodeid.startswith("tests/conformance/") and "[" in nodeid
-        return nodeid.partition("[")[2] if is_law else nodeid
+        if nodeid.startswith("tests/conformance/") and "[" in nodeid:
+            return nodeid.partition("[")[2]  # all laws of one row
+        return nodeid.partition("[")[0] if "random_programs" in nodeid else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -158,8 +158,17 @@ def test_arguments_may_be_shapes_integers_and_trees() -> None:
     assert ("intermediate", "exp", (2, 3)) in facts(kept)
 
 
-def test_functions_without_a_signature_number_their_arguments() -> None:
+def test_arguments_are_called_what_the_function_calls_them() -> None:
     kept = residuals(lambda *xs: xs[0] * xs[1], ones(2), ones(2), argnums=(0, 1))
+    assert [r.description for r in kept] == ["xs[0]", "xs[1]"]
+
+
+def test_functions_without_a_signature_number_their_arguments() -> None:
+    def product(x: Any, y: Any) -> Any:
+        return x * y
+
+    product.__signature__ = "unknown"  # type: ignore[attr-defined]
+    kept = residuals(product, ones(2), ones(2), argnums=(0, 1))
     assert [r.description for r in kept] == ["argument 0", "argument 1"]
 
 

@@ -8,11 +8,12 @@ lists what reverse mode keeps.
 
 from __future__ import annotations
 
+from funcnet.jaxprs.arguments import argument_paths
 from funcnet.jaxprs.cost import Cost, Tally, cost_of, flops
 from funcnet.jaxprs.memory import Residual, Residuals, residuals
 from funcnet.jaxprs.nesting import Body, Nesting, Role, look_inside, register_opener
 from funcnet.jaxprs.operations import Operations, count_operations
-from funcnet.jaxprs.walk import Equation, equations, inline, live_equations
+from funcnet.jaxprs.walk import Equation, equations, function_of, inline, live_equations
 
 __all__ = [
     "Body",
@@ -24,10 +25,12 @@ __all__ = [
     "Residuals",
     "Role",
     "Tally",
+    "argument_paths",
     "cost_of",
     "count_operations",
     "equations",
     "flops",
+    "function_of",
     "inline",
     "live_equations",
     "look_inside",

@@ -8,7 +8,6 @@ residuals are stacked over all rounds.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from jax.extend.core import Literal as Constant
 from jax.extend.source_info_util import summarize
 
 from funcnet.errors import ArgumentError
+from funcnet.jaxprs.arguments import argument_paths
 from funcnet.jaxprs.nesting import look_inside
 from funcnet.jaxprs.walk import inline
 from funcnet.report import Column, Table, format_bytes
@@ -135,7 +135,7 @@ def residuals(f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 
         return jax.tree.leaves(jax.vjp(restricted, *(args[i] for i in wanted))[1])
 
     jaxpr = inline(jax.make_jaxpr(forward_half)(*args))
-    return Residuals(tuple(_describe(jaxpr, _names(f, args))))
+    return Residuals(tuple(_describe(jaxpr, argument_paths(f, args))))
 
 
 def _describe(jaxpr: ClosedJaxpr, names: Sequence[str]) -> Iterator[Residual]:
@@ -199,21 +199,6 @@ def _origin(eqn: JaxprEqn, position: int) -> tuple[str, str, str]:
             return f"{what} [{times}]", whole, source or summarize(eqn.source_info)
     name = eqn.params["name"] if eqn.primitive.name == "name" else eqn.primitive.name
     return name, scope, summarize(eqn.source_info)
-
-
-def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
-    """Name each leaf of the arguments: the parameter, and the path below it."""
-    try:
-        parameters = list(inspect.signature(f).bind(*args).arguments)
-    except (TypeError, ValueError):
-        parameters = []
-    if len(parameters) != len(args):
-        parameters = [f"argument {i}" for i in range(len(args))]
-    return [
-        "/".join(filter(None, [name, jax.tree_util.keystr(path, simple=True, separator="/")]))
-        for name, arg in zip(parameters, args, strict=True)
-        for path, _ in jax.tree_util.tree_leaves_with_path(arg)
-    ]
 
 
 def _array(residual: Residual) -> str:

@@ -7,16 +7,17 @@ into one straight list of equations, for those who want to rewrite or evaluate a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.api_util import debug_info
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 from jax.extend.source_info_util import summarize
 
 from funcnet.jaxprs.nesting import Body, look_inside
 
-__all__ = ["Equation", "equations", "inline", "live_equations"]
+__all__ = ["Equation", "equations", "function_of", "inline", "live_equations"]
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,32 @@ def _needs(eqn: JaxprEqn, results: list[bool]) -> tuple[list[bool], LiveBodies]:
         if not late:
             return reads, bodies
         results = [used or i in late for i, used in enumerate(results)]
+
+
+def function_of(eqn: JaxprEqn) -> Callable[..., Sequence[Any]]:
+    """One equation as a function.
+
+    Args:
+        eqn: An equation of any jaxpr.
+
+    Returns:
+        A function of its operands, but for the numbers that are written in it, that returns the
+        list of its results. JAX differentiates it as it does the equation, by custom rules too.
+
+    Example:
+        >>> import jax
+        >>> eqn = jax.make_jaxpr(lambda x: 2.0 * x)(1.0).eqns[0]
+        >>> [float(y) for y in function_of(eqn)(3.0)]
+        [6.0]
+    """
+    fresh = [v if isinstance(v, Literal) else Var(v.aval) for v in eqn.invars]
+    results = [Var(v.aval) for v in eqn.outvars]
+    alone = eqn.replace(invars=fresh, outvars=results)
+    operands = [v for v in fresh if not isinstance(v, Literal)]
+    names = [f"result {i}" for i in range(len(results))]
+    about = debug_info(eqn.primitive.name, function_of, (eqn,), {}).set_result_paths(names)
+    made = Jaxpr([], operands, results, [alone], eqn.effects, about)
+    return jaxpr_as_fun(ClosedJaxpr(made, []))
 
 
 def inline(jaxpr: ClosedJaxpr, *, keep: Collection[str] = ()) -> ClosedJaxpr:

@@ -1,0 +1,227 @@
+"""The lecture's table: every value forwards, every adjoint backwards, as a sum over edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet.graph.graph import Graph
+from funcnet.graph.node import Node
+from funcnet.graph.sweeps import Adjoints, Values
+from funcnet.graph.text import expression, is_plain_product
+from funcnet.graph.tracing import trace
+from funcnet.report import Table, format_number
+from funcnet.typing import PyTree
+
+__all__ = ["Explanation", "contribution", "explain"]
+
+_FEW = 6
+"""Arrays with no more entries than this are written out."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Backpropagation through one function at one point, step by step; prints itself.
+
+    Attributes:
+        graph: The function.
+        values: The value of every node.
+        adjoints: The adjoint of every node, and the contribution of every edge.
+        forward: Step 1 as a table.
+        backward: Step 2 as a table.
+    """
+
+    graph: Graph
+    values: Values
+    adjoints: Adjoints
+    forward: Table
+    backward: Table
+
+    def __str__(self) -> str:
+        return f"{self.forward}\n\n{self.backward}"
+
+    def _repr_html_(self) -> str:
+        """Return both tables as HTML: notebooks look for this name."""
+        return self.forward._repr_html_() + self.backward._repr_html_()
+
+
+def explain(
+    f: Callable[..., Any], *args: Any, cotangent: PyTree = None, unroll: bool = False
+) -> Explanation:
+    """Show backpropagation as the lecture does: each intermediate, each adjoint, each path.
+
+    Step 1 computes the nodes in topological order. Step 2 visits them in reverse: the adjoint of
+    a node is the sum of what comes back along the edges out of it, ``P1 + P2 + ...``, and each of
+    these is the adjoint at the far end times a local derivative.
+
+    Args:
+        f: Any function that JAX can trace.
+        *args: Its arguments.
+        cotangent: The cotangent of the output; 1 everywhere without it.
+        unroll: Follow loops and branches, as in `trace`.
+
+    Returns:
+        An `Explanation`: print it, or show it in a notebook.
+
+    Raises:
+        ArgumentError: `f` cannot be traced, or an operation has no reverse mode.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from funcnet.graph import explain
+        >>> def f(x1, x2):
+        ...     return jnp.sin(x2) + x1 * x2
+        >>> print(explain(f, 2.0, 0.5))
+        Step 1, forward: values in topological order
+        node  is        value
+        ----  -------  ------
+        x1    input         2
+        x2    input       0.5
+        a1    sin(x2)  0.4794
+        a2    x1 x2         1
+        a3    a1 + a2   1.479
+        <BLANKLINE>
+        Step 2, backward: adjoints in reverse order
+        adjoint  is               value
+        -------  --------------  ------
+        a3_bar   1                    1
+        a2_bar   a3_bar               1
+        a1_bar   a3_bar               1
+        x2_bar   P1 + P2          2.878
+        P1       a1_bar cos(x2)  0.8776
+        P2       a2_bar x1            2
+        x1_bar   a2_bar x2          0.5
+    """
+    graph = trace(f, *args, unroll=unroll)
+    values = graph.forward(*args)
+    if cotangent is None:
+        cotangent = jax.tree.map(_ones, values.outputs)
+    adjoints = graph.backward(values, cotangent)
+    rows = [(node.name, expression(graph, node), _text(values[node])) for node in graph.nodes]
+    forward = Table(
+        ["node", "is", "value"], rows, title="Step 1, forward: values in topological order"
+    )
+    backward = Table(
+        ["adjoint", "is", "value"],
+        list(_backward_rows(graph, adjoints, cotangent)),
+        title="Step 2, backward: adjoints in reverse order",
+    )
+    return Explanation(graph, values, adjoints, forward, backward)
+
+
+def _ones(x: Any) -> Any:
+    return jnp.ones_like(x) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact) else None
+
+
+def _backward_rows(graph: Graph, adjoints: Adjoints, cotangent: Any) -> Iterator[tuple[Any, ...]]:
+    seeds = dict[int, Any]()
+    for index, seed in graph.seeds(cotangent):
+        seeds[index] = seed
+    for node in reversed(graph.nodes):
+        if not node.differentiable:
+            continue
+        terms = [
+            (contribution(graph, child, node), adjoints.edge[node.index, child.index])
+            for child in (graph.nodes[i] for i in graph.children[node.index])
+            if child.differentiable
+        ]
+        if node.index in seeds:
+            terms.insert(0, (_given(seeds[node.index]), seeds[node.index]))
+        name, value = f"{node.name}_bar", _text(adjoints.node[node])
+        if len(terms) < 2:
+            yield name, terms[0][0] if terms else "0", value
+            continue
+        yield name, " + ".join(f"P{k + 1}" for k in range(len(terms))), value
+        for k, (text, part) in enumerate(terms):
+            yield f"P{k + 1}", text, _text(part)
+
+
+def _given(seed: Any) -> str:
+    text = _text(seed)
+    return text if isinstance(text, str) else format_number(text)
+
+
+def _text(value: Any) -> Any:
+    """A number; the entries of a small array; else its type and how large its entries are."""
+    if jnp.issubdtype(value.dtype, jax.dtypes.extended):
+        return str(value.dtype)
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return array.item() if array.dtype.kind in "iuf" else str(array.item())
+    if array.size <= _FEW:
+        return _listed(array)
+    if array.dtype.kind not in "iufbc":
+        return f"{array.dtype}{list(array.shape)}"
+    least, most = (float(f(np.abs(array))) for f in (np.min, np.max))
+    shape = ", ".join(map(str, array.shape))
+    return f"[{shape}], |.| {format_number(least)} to {format_number(most)}"
+
+
+def _listed(array: np.ndarray) -> str:
+    if array.ndim == 0:
+        return format_number(float(array)) if array.dtype.kind in "iuf" else str(array.item())
+    return f"[{', '.join(map(_listed, array))}]"
+
+
+# What an edge hands back, in symbols
+
+
+def contribution(graph: Graph, node: Node, parent: Node) -> str:
+    """What a node hands back to a parent, in terms of its adjoint: ``a2_bar x1``."""
+    operation = node.operation
+    assert operation is not None
+    names = [
+        format_number(float(literal)) if index is None else graph.nodes[index].name
+        for index, literal in zip(operation.operands, operation.literals, strict=True)
+    ]
+    places = [i for i, index in enumerate(operation.operands) if index == parent.index]
+    alias = "matmul" if is_plain_product(operation) else operation.name
+    write = _PULLED.get(alias, _unknown)
+    return " + ".join(write(f"{node.name}_bar", names, node.name, place) for place in places)
+
+
+_Write = Callable[[str, Sequence[str], str, int], str]
+"""The adjoint's name, the operands' names, the node's name and which operand, to text."""
+
+
+def _unknown(bar: str, x: Sequence[str], y: str, place: int) -> str:
+    return f"{bar} d{y}/d{x[place]}"
+
+
+def _per_operand(*texts: str) -> _Write:
+    """A text for each operand, with {bar}, {x[0]}, {x[1]} and {y} in it."""
+    return lambda bar, x, y, place: texts[min(place, len(texts) - 1)].format(bar=bar, x=x, y=y)
+
+
+_PULLED: dict[str, _Write] = {
+    **dict.fromkeys(("add", "add_any", "copy"), _per_operand("{bar}")),
+    **dict.fromkeys(("sub", "subtract"), _per_operand("{bar}", "-{bar}")),
+    **dict.fromkeys(("neg", "negate"), _per_operand("-{bar}")),
+    **dict.fromkeys(("mul", "multiply"), _per_operand("{bar} {x[1]}", "{bar} {x[0]}")),
+    **dict.fromkeys(("div", "divide"), _per_operand("{bar} / {x[1]}", "-{bar} {y} / {x[1]}")),
+    "inner": _per_operand("{bar} {x[1]}", "{bar} {x[0]}"),
+    "reciprocal": _per_operand("-{bar} {y}^2"),
+    "square": _per_operand("{bar} 2 {x[0]}"),
+    "sin": _per_operand("{bar} cos({x[0]})"),
+    "cos": _per_operand("-{bar} sin({x[0]})"),
+    "exp": _per_operand("{bar} {y}"),
+    "log": _per_operand("{bar} / {x[0]}"),
+    "sqrt": _per_operand("{bar} / (2 {y})"),
+    "tanh": _per_operand("{bar} (1 - {y}^2)"),
+    **dict.fromkeys(("logistic", "sigmoid"), _per_operand("{bar} {y} (1 - {y})")),
+    "log_sigmoid": _per_operand("{bar} sigma(-{x[0]})"),
+    "relu": _per_operand("{bar} [{x[0]} > 0]"),
+    **dict.fromkeys(("linear", "matmul"), _per_operand("{bar} @ {x[1]}^T", "{x[0]}^T @ {bar}")),
+    "affine": _per_operand("{bar} @ {x[1]}^T", "{x[0]}^T @ {bar}", "sum of {bar}"),
+    **dict.fromkeys(("reduce_sum", "sum"), _per_operand("{bar}, repeated")),
+    "broadcast_in_dim": _per_operand("sum of {bar}"),
+    **dict.fromkeys(
+        ("reshape", "squeeze", "convert_element_type"), _per_operand("{bar}, as {x[0]}")
+    ),
+    "transpose": _per_operand("{bar}^T"),
+}  # fmt: skip

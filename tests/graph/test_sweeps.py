@@ -1,0 +1,93 @@
+"""Forward, backward, tangents and path sums of any program are those of JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from funcnet.errors import ArgumentError
+from funcnet.graph import trace
+from tests.graph.laws import check_backward, check_forward, check_paths, check_tangents
+from tests.graph.programs import PROGRAMS, Program
+from tests.graph.random_programs import random_program
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+LOOPS = [
+    program
+    for program in PROGRAMS
+    if program.name.startswith(("cond", "scan"))
+    or program.name in "rnn while fori switch nested loops"
+]
+CASES = [(program, False) for program in PROGRAMS] + [(program, True) for program in LOOPS]
+
+
+def jacobian_of(f: Any, args: Any) -> Any:
+    """One leaf of the output by one leaf of the arguments, by forward mode or else by reverse."""
+    leaves, tree = jax.tree.flatten(args)
+
+    def block(output: int, source: int) -> Any:
+        def one(x: Any) -> Any:
+            moved = [x if i == source else leaf for i, leaf in enumerate(leaves)]
+            return jax.tree.leaves(f(*tree.unflatten(moved)))[output]
+
+        at = jnp.asarray(leaves[source])
+        try:
+            return jax.jacfwd(one)(at)
+        except TypeError:
+            return jax.jacrev(one)(at)
+
+    return block
+
+
+@pytest.mark.parametrize(
+    ("program", "unroll"),
+    CASES,
+    ids=[f"{program.name}{', unrolled' * unroll}" for program, unroll in CASES],
+)
+def test_written_programs(program: Program, unroll: bool) -> None:
+    f, args = program.f, jax.tree.map(jnp.asarray, program.args)
+    graph = trace(f, *args, unroll=unroll)
+    values = check_forward(graph, f, args)
+    if program.has_reverse:
+        check_backward(graph, values, f, args)
+    else:
+        if not unroll:
+            with pytest.raises(ArgumentError, match="unroll=True"):
+                graph.backward(values)
+            return
+        gradient = graph.backward(values).inputs
+        assert jnp.allclose(gradient[0], jax.jacfwd(f)(*args), rtol=1e-9)
+    if program.has_forward:
+        check_tangents(graph, values, f, args)
+    else:
+        with pytest.raises(ArgumentError, match="clipped_gradient"):
+            graph.tangents(values, *args)
+    if not jnp.issubdtype(
+        jnp.result_type(*jax.tree.leaves(graph.nodes[-1].aval)), jnp.complexfloating
+    ):
+        check_paths(graph, values, jacobian_of(f, args))
+
+
+def test_there_are_enough_programs() -> None:
+    assert len({program.name for program in PROGRAMS}) == len(PROGRAMS) >= 30
+
+
+@pytest.mark.parametrize(
+    "block", [*range(4), *(pytest.param(i, marks=pytest.mark.long) for i in range(4, 20))]
+)
+def test_random_programs(block: int) -> None:
+    """Ten programs in each block, two hundred in all."""
+    compared = 0
+    for seed in range(10 * block, 10 * block + 10):
+        f, args = random_program(seed)
+        given = tuple(map(jnp.asarray, args))
+        graph = trace(f, *given)
+        values = check_forward(graph, f, given)
+        check_backward(graph, values, f, given)
+        check_tangents(graph, values, f, given)
+        compared += check_paths(graph, values, jacobian_of(f, given))
+    assert compared == 40  # two outputs by two inputs
