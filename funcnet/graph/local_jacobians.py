@@ -45,9 +45,8 @@ class LocalJacobian:
         head = f"d{self.node}/d{self.parent}: {self.structure.value}, shape {self.shape}"
         if self.matrix is None:
             return head
-        return (
-            f"{head}\n{np.asarray(self.matrix)}" if self.shape else f"{head}: {self.matrix[0, 0]}"
-        )
+        entries = np.asarray(self.matrix)
+        return f"{head}\n{entries}" if self.shape else f"{head}: {entries[0, 0]}"
 
 
 def between(graph: Graph, node: Node, parent: Node, values: PerNode | None) -> LocalJacobian:

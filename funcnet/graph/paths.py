@@ -66,7 +66,7 @@ class Paths:
     def __iter__(self) -> Iterator[Path]:
         """Visit each path, in a fixed order; there may be very many."""
         rows = None if self.values is None else self._unit_rows()
-        todo = [((self.target,), rows)]
+        todo: list[tuple[tuple[Node, ...], Any]] = [((self.target,), rows)]
         while todo:
             nodes, rows = todo.pop()
             first = nodes[0]
@@ -81,7 +81,7 @@ class Paths:
     def total(self) -> Any:
         """The sum of all products, which is the derivative of the target by the source.
 
-        It is added up node by node, so that it takes one step per edge however many paths there are.
+        It is added up node by node: one step per edge, however many paths there are.
 
         Returns:
             An array of the shape of the target followed by that of the source.

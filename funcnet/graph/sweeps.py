@@ -1,9 +1,9 @@
 """The three sweeps over a graph: values forwards, adjoints backwards, tangents forwards.
 
-The lecture's steps, as loops over nodes. Step 1, `forward`: visit the nodes in topological order and
-keep each value. Step 2, `backward`: visit them in reverse order; each node hands every parent the
-part of its adjoint that went through it, and a parent's adjoint is the sum of what arrives. Forward
-mode, `tangents`, pushes a tangent along with the values.
+The lecture's steps, as loops over nodes. Step 1, `forward`: visit the nodes in topological order
+and keep each value. Step 2, `backward`: visit them in reverse order; each node hands every parent
+the part of its adjoint that went through it, and a parent's adjoint is the sum of what arrives.
+Forward mode, `tangents`, pushes a tangent along with the values.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-class PerNode(Mapping[NodeLike, Any]):
+class PerNode(Mapping[Any, Any]):
     """One array for each node; ask with the node, its index or its name."""
 
     def __init__(self, graph: Graph, arrays: Mapping[int, Any]) -> None:
@@ -48,7 +48,7 @@ class PerNode(Mapping[NodeLike, Any]):
         """No path leads here: a zero. Integers have neither adjoint nor tangent: None."""
         return jnp.zeros(node.shape, node.dtype) if node.differentiable else None
 
-    def __iter__(self) -> Iterator[NodeLike]:
+    def __iter__(self) -> Iterator[Node]:
         return iter(self.graph.nodes)
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ class Adjoints:
         return self.node.inputs
 
 
-class PerEdge(Mapping[tuple[NodeLike, NodeLike], Any]):
+class PerEdge(Mapping[Any, Any]):
     """One array for each edge, asked for with ``[parent, node]``."""
 
     def __init__(self, graph: Graph, arrays: Mapping[tuple[int, int], Any]) -> None:
@@ -125,7 +125,7 @@ class PerEdge(Mapping[tuple[NodeLike, NodeLike], Any]):
         zero = jnp.zeros(parent.shape, parent.dtype) if parent.differentiable else None
         return self._arrays.get((parent.index, node.index), zero)
 
-    def __iter__(self) -> Iterator[tuple[NodeLike, NodeLike]]:
+    def __iter__(self) -> Iterator[tuple[Node, Node]]:
         return ((p, n) for n in self.graph.nodes for p in map(self.graph.__getitem__, n.parents))
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 from jax.extend.source_info_util import summarize
@@ -45,9 +46,9 @@ def trace(
         f: Any function that JAX can trace.
         *args: Its arguments: arrays, numbers, pytrees of them. Without `unroll`,
             ``jax.ShapeDtypeStruct`` will do.
-        unroll: Follow loops and branches for these arguments: the branch that is taken and each round
-            of a loop become ordinary nodes. The graph then holds for arguments that take the same
-            branches and as many rounds.
+        unroll: Follow loops and branches for these arguments: the branch that is taken and each
+            round of a loop become ordinary nodes. The graph then holds for arguments that take the
+            same branches and as many rounds.
         open_rules: Show the operations that rules and other functions with derivatives of their own
             are computed with, instead of one node for each. Adjoints are then those of the
             operations, not of the rules.
@@ -108,6 +109,9 @@ def _graph_of(graph: Graph, body: Body, node: Node) -> Graph:
 
 # Errors
 
+_NEEDS_VALUE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+_ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
+
 
 def _check_arguments(name: str, names: Sequence[str], leaves: Sequence[Any], unroll: bool) -> None:
     for path, leaf in zip(names, leaves, strict=True):
@@ -117,7 +121,7 @@ def _check_arguments(name: str, names: Sequence[str], leaves: Sequence[Any], unr
                     f"trace: with unroll=True the arguments of {name} must have values, but {path} "
                     "is a ShapeDtypeStruct"
                 )
-        elif not isinstance(leaf, jax.typing.ArrayLike):
+        elif not isinstance(leaf, _ARRAYS):
             raise DTypeError(
                 f"trace: {path} of {name} is a {type(leaf).__name__}, {leaf!r}, and no array; put "
                 f"it into the function: trace(lambda ...: {name}(...), ...)"
@@ -129,7 +133,7 @@ def _traced(name: str, f: Callable[..., Any], args: Sequence[Any]) -> tuple[Clos
         jaxpr, out_shape = jax.make_jaxpr(f, return_shape=True)(*args)
     except FuncnetError:
         raise
-    except jax.errors.ConcretizationTypeError as error:
+    except _NEEDS_VALUE as error:
         raise ArgumentError(
             f"trace: {name} asks for the value of an array (in an if, a for, float() or NumPy), "
             "which it has not while it is traced. Use jax.lax.cond or jnp.where, or record the "
@@ -214,7 +218,7 @@ class _Builder:
         """Add an input or a constant."""
         index = len(self.nodes)
         self.nodes.append(Node(index, name, kind, tuple(aval.shape), aval.dtype))
-        if value is not None:
+        if value is not None and not isinstance(value, jax.ShapeDtypeStruct):
             self.values[index] = jnp.asarray(value) if kind == "input" else value
         return index
 
@@ -350,8 +354,8 @@ class _Builder:
             results = self.add(body.jaxpr, operands, at)
             for i, result in nest.carried:
                 now[i] = results[result]
-            for stack, result in zip(stacks, results, strict=True):
-                stack.append(result)
+            for stack, row in zip(stacks, results, strict=True):
+                stack.append(row)
         carried = {result: now[i] for i, result in nest.carried}
         return [
             carried[k]
@@ -369,8 +373,7 @@ class _Builder:
         """Add the operations of a small function of this module's own."""
         given = [self.node_of(atom) for atom in operands]
         avals = [self.nodes[i].aval for i in given]
-        (made,) = self.add(jax.make_jaxpr(f)(*avals), given, replace(place, is_ours=True))
-        return made
+        return self.add(jax.make_jaxpr(f)(*avals), given, replace(place, is_ours=True))[0]
 
     def value(self, atom: _Atom) -> Any:
         return self.values[atom] if isinstance(atom, int) else atom.val

@@ -123,6 +123,18 @@ def image_loss(kernel: Any, image: Any) -> Any:
     return jnp.sum(jax.nn.relu(y))
 
 
+def nothing_scanned(c: Any, xs: Any) -> Any:
+    return lax.scan(lambda c, x: (c * x, c + x), c, xs)
+
+
+def weighted(n: Any, x: Any) -> Any:
+    return n * 2, jnp.sum(x * n.astype(x.dtype))
+
+
+def hessian_times_itself(x: Any) -> Any:
+    return jax.jvp(jax.grad(lambda y: jnp.sum(jnp.sin(y) * y)), (x,), (x,))[1]
+
+
 def nested_jit(x: Any) -> Any:
     inner = jax.jit(lambda y: jax.jit(jnp.sin)(y) * y)
     return jax.jit(lambda y: inner(y) + inner(2 * y))(x)
@@ -155,7 +167,7 @@ PROGRAMS = [
     Program("softmax loss, plain", plain_softmax_loss, (W, X)),
     Program("convolution", image_loss, (normal(3, 3, 2, 2), normal(1, 4, 4, 2))),
     Program("rnn", rnn, (normal(3), normal(4, 3), normal(3, 3))),
-    Program("scan, no rounds", lambda c, xs: lax.scan(lambda c, x: (c * x, c + x), c, xs), (1.5, normal(0))),
+    Program("scan, no rounds", nothing_scanned, (1.5, normal(0))),
     Program("cumulative", lambda x: jnp.cumsum(x, axis=1) * jnp.cumprod(x, axis=0), (X,)),
     Program("while", newton, (2.0,), has_reverse=False),
     Program("fori", lambda x: repeated(x, 3), (0.4,)),
@@ -181,7 +193,7 @@ PROGRAMS = [
     Program("output is an input", lambda x, y: (x, x * y), (X, 2.0)),
     Program("output is a constant", lambda x: (jnp.ones(2), 3.0, x), (X,)),
     Program("unused input", lambda x, y: jnp.sin(x), (X, V)),
-    Program("integer inputs", lambda n, x: (n * 2, jnp.sum(x * n.astype(x.dtype))), (np.array([1, 2, 3]), V)),
+    Program("integer inputs", weighted, (np.array([1, 2, 3]), V)),
     Program("integer outputs", lambda x: (jnp.argmax(x), jnp.sum(x)), (V,)),
     Program("stopped", lambda x: x * lax.stop_gradient(x), (X,)),
     Program("constants closed over", lambda x: jnp.sum(x @ W), (X,)),
@@ -189,6 +201,6 @@ PROGRAMS = [
     Program("empty", lambda x: (jnp.sum(x), x * 2), (normal(0, 3),)),
     Program("complex", lambda x: jnp.abs(jnp.fft.fft(x)) ** 2, (V,)),
     Program("gradient of a function", jax.grad(lambda x: jnp.sum(fn.tanh(x) ** 2)), (V,)),
-    Program("hessian times vector", lambda x: jax.jvp(jax.grad(lambda y: jnp.sum(jnp.sin(y) * y)), (x,), (x,))[1], (V,)),
+    Program("hessian times vector", hessian_times_itself, (V,)),
     Program("mapped", jax.vmap(lambda x: fn.softmax(x) @ x), (X,)),
 ]  # fmt: skip

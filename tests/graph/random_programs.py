@@ -19,7 +19,7 @@ __all__ = ["random_program"]
 
 N = 3
 
-# Bodies of loops and branches stand here once, so that what was compiled for one program serves all.
+# Bodies of loops and branches stand here once, so that what is compiled for one serves all.
 
 
 def _bounded(x: Any) -> Any:
@@ -78,7 +78,7 @@ _BINARY: list[Callable[..., Any]] = [
 def random_program(seed: int) -> tuple[Callable[..., Any], tuple[np.ndarray, ...]]:
     """A function of two vectors that returns a vector and a number, and its arguments."""
     rng = np.random.default_rng(seed)
-    lines = []
+    lines: list[tuple[Callable[..., Any], tuple[int, ...]]] = []
     for made in range(2, 2 + int(rng.integers(3, 12))):
         if rng.random() < 0.5:
             lines.append((_UNARY[rng.integers(len(_UNARY))], (_operand(rng, made),)))
