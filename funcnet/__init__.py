@@ -3,6 +3,7 @@
 The rooms, from the ground up:
 
 * `rules`: state a differentiable function with both of its derivative rules, and check them.
+* `graph`: any function as a graph: values, adjoints, paths, and where a gradient went.
 * `primitives`: the rules that networks are made of, as tables.
 * `initializers`: starting values that follow from theory, and gains for any activation.
 * `layers`: layers and combinators as pairs of pure functions.
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from funcnet import (
         data,
         errors,
+        graph,
         initializers,
         jaxprs,
         layers,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "data",
     "errors",
+    "graph",
     "initializers",
     "jaxprs",
     "layers",

@@ -16,7 +16,7 @@ from funcnet.graph.local_jacobians import LocalJacobian
 from funcnet.graph.node import Node, Operation
 from funcnet.graph.paths import Path, Paths
 from funcnet.graph.sweeps import Adjoints, PerNode, Values
-from funcnet.graph.tracing import trace
+from funcnet.graph.tracing import inside, trace
 
 __all__ = [
     "Adjoints",
@@ -36,5 +36,6 @@ __all__ = [
     "explain",
     "find_nan",
     "flow",
+    "inside",
     "trace",
 ]

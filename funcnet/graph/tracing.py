@@ -83,7 +83,24 @@ def trace(
 
 
 def inside(graph: Graph, node: Node) -> dict[str, Graph]:
-    """The functions inside an operation, each as a graph: branches, bodies of loops, rules."""
+    """The functions inside an operation, each as a graph: branches, bodies of loops, rules.
+
+    Args:
+        graph: The graph.
+        node: One of its nodes.
+
+    Returns:
+        The graphs by name, such as ``cond[1]``; none for an ordinary operation. Their inputs are
+        called as the nodes that the operation reads.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jax import lax
+        >>> from funcnet.graph import inside, trace
+        >>> graph = trace(lambda x: lax.cond(x > 0, jnp.sin, jnp.cos, x), 1.0)
+        >>> {name: part.nodes[-1].op for name, part in inside(graph, graph["a3"]).items()}
+        {'cond[0]': 'cos', 'cond[1]': 'sin'}
+    """
     operation = node.operation
     bodies = () if operation is None else look_inside(operation.eqn).bodies
     return {_label(body, node): _graph_of(graph, body, node) for body in bodies}

@@ -34,7 +34,7 @@ OPERATIONS: list[Callable[..., Any]] = [
     lambda x: x * x,
     lambda x: fn.relu(x) - 0.3,
 ]
-W = jnp.eye(8) * 0.9
+W: jax.Array = jnp.eye(8) * 0.9
 X = jnp.linspace(-1.0, 1.0, 8)
 
 
