@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from funcnet.errors import ShapeError
 from funcnet.typing import Array, ArrayLike
 
-__all__ = ["Values", "align", "in_full", "spread", "unbroadcast"]
+__all__ = ["Operands", "align", "in_full", "spread", "unbroadcast"]
 
 
-class Values(NamedTuple):
+class Operands(NamedTuple):
     """The residuals of a function of two arguments; what no rule uses of them is not kept."""
 
     y: Array

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from funcnet.primitives.broadcast import Values, align, in_full, spread, unbroadcast
+from funcnet.primitives.broadcast import Operands, align, in_full, spread, unbroadcast
 from funcnet.primitives.gates import divide, reciprocal
 from funcnet.rules import rule
 from funcnet.structure import Structure
@@ -235,13 +235,13 @@ def _times_power(a: Array, x: Array, y: Array, less: int) -> Array:
     return jnp.where(a == 0, 0, product * jnp.where(x < 0, sign, 1))
 
 
-def _power_in_x(v: Values, s: Array) -> Array:
+def _power_in_x(v: Operands, s: Array) -> Array:
     """``s y x^(y - 1)`` for a tangent or cotangent s in the shape of the output."""
     x, y = (in_full(spread(u, v.y)) for u in (v.a, v.b))
     return _times_power(s.astype(x.dtype) * y, x, y, less=1).astype(v.y.dtype)
 
 
-def _power_in_y(v: Values, s: Array) -> Array:
+def _power_in_y(v: Operands, s: Array) -> Array:
     """``s x^y log(x)``, likewise."""
     x, y = (spread(u, v.y) for u in (v.a, v.b))
     growth = _log_of_base(x, y)
@@ -249,7 +249,7 @@ def _power_in_y(v: Values, s: Array) -> Array:
 
 
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(
         lambda v, t: _power_in_x(v, spread(t, v.y)),
         lambda v, t: _power_in_y(v, spread(t, v.y)),

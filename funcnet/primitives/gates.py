@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from funcnet.primitives.broadcast import Values, align, spread, unbroadcast
+from funcnet.primitives.broadcast import Operands, align, spread, unbroadcast
 from funcnet.rules import rule
 from funcnet.structure import Structure
 from funcnet.typing import Array
@@ -34,7 +34,7 @@ __all__ = [
 
 
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(lambda v, t: spread(t, v.y), lambda v, t: spread(t, v.y)),
     vjp=(lambda v, ct: unbroadcast(ct, v.a), lambda v, ct: unbroadcast(ct, v.b)),
     structure=Structure.IDENTITY,
@@ -71,7 +71,7 @@ def add(a: Array, b: Array) -> Array:
 
 
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(lambda v, t: spread(t, v.y), lambda v, t: spread(-t, v.y)),
     vjp=(lambda v, ct: unbroadcast(ct, v.a), lambda v, ct: unbroadcast(-ct, v.b)),
     structure=(Structure.IDENTITY, Structure.SCALED_IDENTITY),
@@ -142,7 +142,7 @@ def negate(x: Array) -> Array:
 
 
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(lambda v, t: multiply(t, v.b), lambda v, t: multiply(v.a, t)),
     vjp=(
         lambda v, ct: unbroadcast(multiply(ct, v.b), v.a),
@@ -213,16 +213,16 @@ def reciprocal(x: Array) -> Array:
     return jnp.reciprocal(x)
 
 
-def _divide_jvp_b(v: Values, t: Array) -> Array:
+def _divide_jvp_b(v: Operands, t: Array) -> Array:
     return multiply(t, -_times_reciprocal(v.y, v.b))
 
 
-def _divide_vjp_b(v: Values, ct: Array) -> Array:
+def _divide_vjp_b(v: Operands, ct: Array) -> Array:
     return unbroadcast(multiply(ct, -_times_reciprocal(v.y, v.b)), v.b)
 
 
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(lambda v, t: divide(t, v.b), _divide_jvp_b),
     vjp=(lambda v, ct: unbroadcast(divide(ct, v.b), v.a), _divide_vjp_b),
     structure=Structure.DIAGONAL,
@@ -263,7 +263,7 @@ def divide(a: Array, b: Array) -> Array:
 # y / b is a quotient of a quotient. XLA would make a / (b * b) of it, and b * b overflows or
 # underflows where y / b does not; it leaves y times 1 / b alone.
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(lambda v, t: _times_reciprocal(t, v.b), _divide_jvp_b),
     vjp=(lambda v, ct: unbroadcast(_times_reciprocal(ct, v.b), v.a), _divide_vjp_b),
     structure=Structure.DIAGONAL,

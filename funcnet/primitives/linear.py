@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ShapeError
-from funcnet.primitives.broadcast import Values, spread, unbroadcast
+from funcnet.primitives.broadcast import Operands, spread, unbroadcast
 from funcnet.rules import rule
 from funcnet.structure import Structure
 from funcnet.typing import Array
@@ -168,18 +168,18 @@ def affine(x: Array, w: Array, b: Array) -> Array:
 # inner: every vector of a with every vector of b
 
 
-def _inner_vjp_a(v: Values, ct: Array) -> Array:
+def _inner_vjp_a(v: Operands, ct: Array) -> Array:
     batch_b = range(v.b.ndim - 1)
     return _dot(ct, v.b, range(v.a.ndim - 1, ct.ndim), batch_b).astype(v.a.dtype)
 
 
-def _inner_vjp_b(v: Values, ct: Array) -> Array:
+def _inner_vjp_b(v: Operands, ct: Array) -> Array:
     batch_a = range(v.a.ndim - 1)
     return _dot(ct, v.a, batch_a, batch_a).astype(v.b.dtype)
 
 
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(lambda v, t: inner(t, v.b), lambda v, t: inner(v.a, t)),
     vjp=(_inner_vjp_a, _inner_vjp_b),
     structure=Structure.KRONECKER,
@@ -262,12 +262,12 @@ def _named_alone(x: Array, axes: str) -> Array:
     return x.reshape([n for n in x.shape[:matrix] if n != 1] + list(x.shape[matrix:]))
 
 
-def _matmul_vjp_a(v: Values, ct: Array) -> Array:
+def _matmul_vjp_a(v: Operands, ct: Array) -> Array:
     axes = _letters(v.a, v.b)
     return _contract(ct, axes.y, v.b, axes.b, v.a, axes.a)
 
 
-def _matmul_vjp_b(v: Values, ct: Array) -> Array:
+def _matmul_vjp_b(v: Operands, ct: Array) -> Array:
     axes = _letters(v.a, v.b)
     return _contract(ct, axes.y, v.a, axes.a, v.b, axes.b)
 
@@ -287,7 +287,7 @@ def _check_matmul(a: Array, b: Array) -> None:
 
 
 @rule(
-    residuals=Values,
+    residuals=Operands,
     jvp=(lambda v, t: matmul(t, v.b), lambda v, t: matmul(v.a, t)),
     vjp=(_matmul_vjp_a, _matmul_vjp_b),
     structure=Structure.KRONECKER,
