@@ -16,6 +16,7 @@ from funcnet.graph.local_jacobians import LocalJacobian
 from funcnet.graph.node import Node, Operation
 from funcnet.graph.paths import Path, Paths
 from funcnet.graph.sweeps import Adjoints, PerNode, Values
+from funcnet.graph.tape import Tape, Variable
 from funcnet.graph.tracing import inside, trace
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "Paths",
     "PerNode",
     "Step",
+    "Tape",
     "Values",
+    "Variable",
     "descend",
     "explain",
     "find_nan",

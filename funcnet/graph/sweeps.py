@@ -176,17 +176,19 @@ def backward(graph: Graph, values: PerNode, cotangent: Any = None) -> Adjoints:
     return Adjoints(graph, adjoint, edge)
 
 
-def pullback(node: Node, values: PerNode, adjoint: Any) -> dict[int, Any]:
+def pullback(node: Node, values: Mapping[Any, Any], adjoint: Any) -> dict[int, Any]:
     """What a node hands back to each of its parents: ``J^T adjoint``, by the operation's rule."""
     return _handed_back(node, values, adjoint, "pullback")
 
 
-def pulled_rows(node: Node, values: PerNode, rows: Any) -> dict[int, Any]:
+def pulled_rows(node: Node, values: Mapping[Any, Any], rows: Any) -> dict[int, Any]:
     """The same for a stack of adjoints."""
     return _handed_back(node, values, rows, "pulled_rows")
 
 
-def _handed_back(node: Node, values: PerNode, adjoint: Any, derivative: str) -> dict[int, Any]:
+def _handed_back(
+    node: Node, values: Mapping[Any, Any], adjoint: Any, derivative: str
+) -> dict[int, Any]:
     operation = node.operation
     if operation is None:
         return {}
