@@ -210,8 +210,7 @@ class Builder:
 
     def branch(self, eqn: JaxprEqn, nest: Nesting, read: list[_Atom], place: Place) -> Any:
         """Add what the branch that is taken does."""
-        chosen = min(max(int(self.value(read[0])), 0), len(nest.bodies) - 1)
-        body = nest.bodies[chosen]
+        body = nest.bodies[int(self.value(read[0]))]
         return self.add(body.jaxpr, [read[i] for i in body.inputs], place.inside(eqn, body.label))
 
     def while_loop(self, eqn: JaxprEqn, nest: Nesting, read: list[_Atom], place: Place) -> Any:

@@ -152,6 +152,7 @@ PROGRAMS = [
     Program("lecture", lambda x1, x2: jnp.sin(x2) + x1 * x2, (2.0, 0.5)),
     Program("chain", lambda x: jnp.log1p(jnp.exp(jnp.sin(x) * 2.0)), (X,)),
     Program("one variable twice", lambda x: x * x, (X,)),
+    Program("one variable twice in a sum", lambda x: (x + x) * (x - x + 1.0), (X,)),
     Program("fan-out", lambda x: (jnp.sin(x) + jnp.cos(x)) * jnp.exp(x) / (1 + x * x), (0.3,)),
     Program("diamonds", lambda x: [x := jnp.sin(x) * x + x for _ in range(5)][-1], (0.7,)),
     Program("quotients and powers", lambda x, y: x**3 / y + y**x + jnp.sqrt(y), (1.3, 2.1)),
