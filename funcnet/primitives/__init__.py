@@ -1,15 +1,6 @@
 """Differentiable functions with both derivatives written down, from obvious to tricky."""
 
-from funcnet.primitives.activations import (
-    gelu,
-    log_sigmoid,
-    mish,
-    sigmoid,
-    silu,
-    softplus,
-    softsign,
-    tanh,
-)
+from funcnet.primitives.activations import log_sigmoid, sigmoid, softplus, softsign, tanh
 from funcnet.primitives.cross_entropy import (
     kl_divergence,
     softmax_cross_entropy,
@@ -27,6 +18,7 @@ from funcnet.primitives.elementary import (
     sin,
     sqrt,
 )
+from funcnet.primitives.gated import gelu, mish, silu
 from funcnet.primitives.gates import (
     add,
     divide,

@@ -16,7 +16,7 @@ import pytest
 
 import funcnet.primitives as fn
 from funcnet.layers.dropout import drop
-from funcnet.primitives import activations, elementary, gates, products
+from funcnet.primitives import activations, elementary, gated, gates, products
 from funcnet.primitives.cross_entropy import _other_probability
 from tests.conformance.references import (
     bernoulli,
@@ -299,17 +299,17 @@ ACTIVATIONS = [
 SLOPES = [
     Row("slope of sigmoid", activations._sigmoid_slope, slope(jax.nn.sigmoid), (X,)),
     Row("slope of tanh", activations._tanh_slope, slope(jnp.tanh), (X,)),
-    Row("slope of silu", activations._silu_slope, slope(jax.nn.silu), (X,)),
-    Row("slope of gelu", activations._gelu_slope, slope(jax.nn.gelu), (X,), {"approximate": True}),
+    Row("slope of silu", gated._silu_slope, slope(jax.nn.silu), (X,)),
+    Row("slope of gelu", gated._gelu_slope, slope(jax.nn.gelu), (X,), {"approximate": True}),
     Row(
         "slope of exact gelu",
-        activations._gelu_slope,
+        gated._gelu_slope,
         slope(jax.nn.gelu),
         (X,),
         {"approximate": False},
     ),
     Row("slope of softsign", activations._softsign_slope, slope(jax.nn.soft_sign), (X,)),
-    Row("slope of mish", activations._mish_slope, slope(jax.nn.mish), (X,)),
+    Row("slope of mish", gated._mish_slope, slope(jax.nn.mish), (X,)),
     Row(
         "times_sigmoid",
         products.times_sigmoid,

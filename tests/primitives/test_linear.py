@@ -192,27 +192,28 @@ def test_derivatives_cost_what_those_of_plain_jax_cost(lead: Any, argnums: Any) 
     args = samples([(*lead, 16), (16, 32), (32,)])
     ct = samples([(*lead, 32)])[0]
 
+    def moving(f: Any, args: Any) -> Any:
+        """As a function of some of its arguments."""
+
+        def of_some(*some: Any) -> Any:
+            full = list(args)
+            for i, a in zip(argnums, some, strict=True):
+                full[i] = a
+            return f(*full)
+
+        return of_some
+
     def gradient(f: Any) -> Any:
         def compute(args: Any, ct: Any) -> Any:
-            def moving(*some: Any) -> Any:
-                full = list(args)
-                for i, a in zip(argnums, some, strict=True):
-                    full[i] = a
-                return f(*full)
-
-            return jax.vjp(moving, *(args[i] for i in argnums))[1](ct)
+            return jax.vjp(moving(f, args), *(args[i] for i in argnums))[1](ct)
 
         return compute
 
     def tangent(f: Any) -> Any:
         def compute(args: Any, tangents: Any) -> Any:
-            def moving(*some: Any) -> Any:
-                full = list(args)
-                for i, a in zip(argnums, some, strict=True):
-                    full[i] = a
-                return f(*full)
-
-            return jax.jvp(moving, [args[i] for i in argnums], [tangents[i] for i in argnums])
+            return jax.jvp(
+                moving(f, args), [args[i] for i in argnums], [tangents[i] for i in argnums]
+            )
 
         return compute
 
