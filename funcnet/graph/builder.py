@@ -116,9 +116,13 @@ class Builder:
         """Add a constant, once."""
         if id(value) not in self.known:
             name = f"c{len(self.constants) + 1}"
-            index = self.given("constant", name, jax.typeof(value), value)
-            self.constants[index] = value
-            self.known[id(value)] = index
+            # A NumPy array may be filled anew later; what was traced is its value of now.
+            kept = value if isinstance(value, jax.Array) else jnp.array(value)
+            index = self.given("constant", name, jax.typeof(value), kept)
+            self.constants[index] = kept
+            if kept is value:
+                self.known[id(value)] = index
+            return index
         return self.known[id(value)]
 
     def node_of(self, atom: _Atom) -> int:

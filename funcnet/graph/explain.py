@@ -12,7 +12,7 @@ import numpy as np
 
 from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node
-from funcnet.graph.sweeps import Adjoints, Values
+from funcnet.graph.sweeps import Adjoints, Values, carriers
 from funcnet.graph.text import expression, is_plain_product
 from funcnet.graph.tracing import trace
 from funcnet.report import Table, format_number
@@ -121,14 +121,14 @@ def _ones(x: Any) -> Any:
 def _backward_rows(graph: Graph, adjoints: Adjoints, cotangent: Any) -> Iterator[tuple[Any, ...]]:
     seeds = dict[int, Any]()
     for index, seed in graph.seeds(cotangent):
-        seeds[index] = seed
+        seeds[index] = seeds[index] + seed if index in seeds else seed
     for node in reversed(graph.nodes):
-        if not node.differentiable:
+        if node.index not in graph.active:
             continue
         terms = [
             (contribution(graph, child, node), adjoints.edge[node.index, child.index])
             for child in (graph.nodes[i] for i in graph.children[node.index])
-            if child.differentiable
+            if node.index in carriers(child)
         ]
         if node.index in seeds:
             terms.insert(0, (_given(seeds[node.index]), seeds[node.index]))
@@ -181,7 +181,7 @@ def contribution(graph: Graph, node: Node, parent: Node) -> str:
     ]
     places = [i for i, index in enumerate(operation.operands) if index == parent.index]
     alias = "matmul" if is_plain_product(operation) else operation.name
-    write = _PULLED.get(alias, _unknown)
+    write = _PULLED.get(alias, _unknown) if operation.is_known else _unknown
     return " + ".join(write(f"{node.name}_bar", names, node.name, place) for place in places)
 
 

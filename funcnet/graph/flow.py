@@ -82,7 +82,7 @@ def flow(graph: Graph, adjoints: Adjoints) -> Flow:
         ('zero', '', '')
     """
     sizes = [
-        _sizes(adjoints.node[node]) if node.differentiable and node.size else None
+        _sizes(adjoints.node[node]) if node.index in graph.active and node.size else None
         for node in graph.nodes
     ]
     known = [None if s is None else (float(s[0]), float(s[1])) for s in jax.device_get(sizes)]
@@ -184,7 +184,7 @@ def _backward_culprit(graph: Graph, values: PerNode) -> Culprit | None:
         values.outputs,
     )
     adjoints = graph.backward(values, ones)
-    nodes = [node for node in graph.nodes if node.differentiable]
+    nodes = [node for node in graph.nodes if node.index in graph.active]
     good = dict(
         zip(
             [node.index for node in nodes],

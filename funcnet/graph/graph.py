@@ -79,6 +79,15 @@ class Graph:
                 readers[parent].append(node.index)
         return tuple(map(tuple, readers))
 
+    @cached_property
+    def active(self) -> frozenset[int]:
+        """The nodes that depend on an input in a way that has a derivative."""
+        found = {i for i in self.inputs if self.nodes[i].differentiable}
+        for node in self.nodes:
+            if any(parent in found for parent in sweeps.carriers(node)):
+                found.add(node.index)
+        return frozenset(found)
+
     def __str__(self) -> str:
         return str(describe(self))
 

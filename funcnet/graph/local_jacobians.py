@@ -10,7 +10,7 @@ import numpy as np
 
 from funcnet.errors import ArgumentError
 from funcnet.graph.node import Node, Operation
-from funcnet.graph.sweeps import PerNode, pulled_rows
+from funcnet.graph.sweeps import PerNode, carriers, pulled_rows
 from funcnet.structure import Structure
 
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ def between(graph: Graph, node: Node, parent: Node, values: PerNode | None) -> L
             f"{', '.join(graph.nodes[p].name for p in node.parents) or 'nothing'}"
         )
     matrix = None
-    differentiable = node.differentiable and parent.differentiable
-    if values is not None and differentiable and node.size * parent.size <= LARGEST:
+    is_active = {node.index, parent.index} <= graph.active
+    if values is not None and is_active and node.size * parent.size <= LARGEST:
         rows = jnp.eye(node.size, dtype=node.dtype).reshape(node.size, *node.shape)
-        matrix = pulled_rows(node, values, rows)[parent.index].reshape(node.size, parent.size)
+        pulled = pulled_rows(node, values, rows, {parent.index}).get(parent.index)
+        zero = jnp.zeros((node.size, parent.size), node.dtype)
+        matrix = zero if pulled is None else pulled.reshape(zero.shape)
     return LocalJacobian(
         node.name, parent.name, node.shape + parent.shape, structure_of(node, parent), matrix
     )
@@ -73,7 +75,7 @@ def structure_of(node: Node, parent: Node) -> Structure:
     """What the operation promises of its Jacobian, whatever its values are."""
     operation = node.operation
     assert operation is not None
-    if not (node.differentiable and parent.differentiable):
+    if parent.index not in carriers(node):
         return Structure.ZERO
     places = [i for i, index in enumerate(operation.operands) if index == parent.index]
     if len(places) > 1:

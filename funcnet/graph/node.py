@@ -40,6 +40,11 @@ class Operation:
     result: int = 0
 
     @property
+    def read(self) -> list[int]:
+        """The nodes among the operands, as often as they are read."""
+        return [i for i in self.operands if i is not None]
+
+    @property
     def literals(self) -> tuple[Any, ...]:
         """The numbers written in the equation, None in the places of nodes."""
         return tuple(v.val if isinstance(v, Constant) else None for v in self.eqn.invars)
@@ -49,6 +54,14 @@ class Operation:
         """The `Rule` behind it, or None."""
         application = self.eqn.params.get("application", self.eqn.params.get("linear"))
         return getattr(application, "origin", None)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its name is a promise: JAX's own operation or function, or a rule's."""
+        if self.rule is not None or self.name == self.eqn.primitive.name:
+            return True
+        info = getattr(self.eqn.params.get("call_jaxpr"), "jaxpr", None)
+        return "/jax/" in str(getattr(getattr(info, "debug_info", None), "func_src_info", ""))
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from funcnet.errors import ArgumentError
 from funcnet.graph.node import Node
-from funcnet.graph.sweeps import PerNode, pulled_rows
+from funcnet.graph.sweeps import PerNode, carriers, pulled_rows
 
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
@@ -74,7 +74,7 @@ class Paths:
                 yield Path(nodes, None if rows is None else self._shaped(rows))
                 continue
             pulled = self._pulled(first, rows)
-            for parent in reversed(first.parents):
+            for parent in reversed(carriers(first)):
                 if self._counts[parent]:
                     todo.append(((self.graph.nodes[parent], *nodes), pulled.get(parent)))
 
@@ -97,8 +97,7 @@ class Paths:
             if arrived is None:
                 continue
             for parent, part in self._pulled(node, arrived).items():
-                if self._counts[parent]:
-                    rows[parent] = rows[parent] + part if parent in rows else part
+                rows[parent] = rows[parent] + part if parent in rows else part
         if self.source.index in rows:
             return self._shaped(rows[self.source.index])
         return jnp.zeros(self.target.shape + self.source.shape, self.target.dtype)
@@ -114,7 +113,10 @@ class Paths:
         return jnp.eye(size, dtype=self.target.dtype).reshape(size, *self.target.shape)
 
     def _pulled(self, node: Node, rows: Any) -> dict[int, Any]:
-        return {} if self.values is None else pulled_rows(node, self.values, rows)
+        if self.values is None:
+            return {}
+        wanted = [i for i in node.parents if self._counts[i]]
+        return pulled_rows(node, self.values, rows, wanted)
 
     def _shaped(self, rows: Any) -> Any:
         return rows.reshape(self.target.shape + self.source.shape)
@@ -125,6 +127,6 @@ def find(graph: Graph, source: Node, target: Node, values: PerNode | None) -> Pa
     counts = [0] * len(graph.nodes)
     counts[source.index] = int(source.differentiable)
     for node in graph.nodes[source.index + 1 : target.index + 1]:
-        if node.differentiable:
-            counts[node.index] = sum(counts[parent] for parent in node.parents)
+        if any(counts[parent] for parent in node.parents):
+            counts[node.index] = sum(counts[parent] for parent in carriers(node))
     return Paths(graph, source, target, counts[target.index], values, tuple(counts))

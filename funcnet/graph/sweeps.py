@@ -8,7 +8,7 @@ Forward mode, `tangents`, pushes a tangent along with the values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -26,7 +26,9 @@ __all__ = [
     "PerNode",
     "Values",
     "backward",
+    "carriers",
     "forward",
+    "pullback",
     "pulled_rows",
     "tangents",
 ]
@@ -45,7 +47,7 @@ class PerNode(Mapping[Any, Any]):
         return self._missing(found)
 
     def _missing(self, node: Node) -> Any:
-        """No path leads here: a zero. Integers have neither adjoint nor tangent: None."""
+        """It does not move: 0. Integers cannot: None."""
         return jnp.zeros(node.shape, node.dtype) if node.differentiable else None
 
     def __iter__(self) -> Iterator[Node]:
@@ -87,20 +89,28 @@ class Values(PerNode):
         return {i: self._arrays[i] for i in indices if i in self._arrays}
 
 
+class _AdjointPerNode(PerNode):
+    """Adjoints; 0 where no path leads on to an output, None where none comes from an input."""
+
+    def _missing(self, node: Node) -> Any:
+        return jnp.zeros(node.shape, node.dtype) if node.index in self.graph.active else None
+
+
 class Adjoints:
     """The derivative of the output by every node, and what each edge contributed.
 
     Attributes:
         node: The adjoint of each node: the sum of the contributions of its edges, and of the
-            cotangent for an output.
+            cotangent for an output. None for integers, and for constants and what is computed from
+            them alone: make an argument of what shall have an adjoint.
         edge: ``edge[parent, node]`` is what came back from `node` to `parent`; 0 where the adjoint
-            of the node is. Edges into integers have none.
+            of the node is, None where the parent has none.
     """
 
     def __init__(
         self, graph: Graph, node: Mapping[int, Any], edge: Mapping[tuple[int, int], Any]
     ) -> None:
-        self.node = PerNode(graph, node)
+        self.node = _AdjointPerNode(graph, node)
         self.edge = PerEdge(graph, edge)
 
     @property
@@ -122,8 +132,10 @@ class PerEdge(Mapping[Any, Any]):
                 f"edge: {node.name} is not computed from {parent.name}, but from "
                 f"{', '.join(self.graph.nodes[p].name for p in node.parents) or 'nothing'}"
             )
-        zero = jnp.zeros(parent.shape, parent.dtype) if parent.differentiable else None
-        return self._arrays.get((parent.index, node.index), zero)
+        if (parent.index, node.index) in self._arrays:
+            return self._arrays[parent.index, node.index]
+        is_active = parent.index in self.graph.active
+        return jnp.zeros(parent.shape, parent.dtype) if is_active else None
 
     def __iter__(self) -> Iterator[tuple[Node, Node]]:
         return ((p, n) for n in self.graph.nodes for p in map(self.graph.__getitem__, n.parents))
@@ -157,12 +169,13 @@ def _may_go(graph: Graph, index: int, keep: Callable[[Node], bool]) -> bool:
 def _value(node: Node, arrays: Mapping[int, Any]) -> Any:
     operation = node.operation
     assert operation is not None
-    operands = [arrays[i] for i in operation.operands if i is not None]
+    operands = [arrays[i] for i in operation.read]
     return local_of(operation).run(*operands)[operation.result]
 
 
 def backward(graph: Graph, values: PerNode, cotangent: Any = None) -> Adjoints:
     """Step 2: the adjoint of every node, in reverse topological order."""
+    _check_values(graph, values)
     adjoint: dict[int, Any] = {}
     edge: dict[tuple[int, int], Any] = {}
     for index, seed in graph.seeds(cotangent):
@@ -170,57 +183,80 @@ def backward(graph: Graph, values: PerNode, cotangent: Any = None) -> Adjoints:
     for node in reversed(graph.nodes):
         if node.index not in adjoint:
             continue  # no output depends on it
-        for parent, part in pullback(node, values, adjoint[node.index]).items():
+        for parent, part in pullback(node, values, adjoint[node.index], graph.active).items():
             edge[parent, node.index] = part
             adjoint[parent] = adjoint[parent] + part if parent in adjoint else part
     return Adjoints(graph, adjoint, edge)
 
 
-def pullback(node: Node, values: Mapping[Any, Any], adjoint: Any) -> dict[int, Any]:
-    """What a node hands back to each of its parents: ``J^T adjoint``, by the operation's rule."""
-    return _handed_back(node, values, adjoint, "pullback")
+def pullback(
+    node: Node, values: Mapping[Any, Any], adjoint: Any, wanted: Container[int]
+) -> dict[int, Any]:
+    """What a node hands back to those of its parents that are wanted: ``J^T adjoint``."""
+    return _handed_back(node, values, adjoint, wanted, "pullback")
 
 
-def pulled_rows(node: Node, values: Mapping[Any, Any], rows: Any) -> dict[int, Any]:
+def pulled_rows(
+    node: Node, values: Mapping[Any, Any], rows: Any, wanted: Container[int]
+) -> dict[int, Any]:
     """The same for a stack of adjoints."""
-    return _handed_back(node, values, rows, "pulled_rows")
+    return _handed_back(node, values, rows, wanted, "pulled_rows")
 
 
 def _handed_back(
-    node: Node, values: Mapping[Any, Any], adjoint: Any, derivative: str
+    node: Node, values: Mapping[Any, Any], adjoint: Any, wanted: Container[int], derivative: str
 ) -> dict[int, Any]:
     operation = node.operation
     if operation is None:
         return {}
-    local = local_of(operation)
-    read = [i for i in operation.operands if i is not None]
+    local, read = local_of(operation), operation.read
+    places = tuple(i for i in local.carriers(operation.result) if read[i] in wanted)
+    if not places:
+        return {}
     at = [values[i] for i in read]
-    pulled = _run(getattr(local, derivative), node, at, adjoint, operation.result)
+    pulled = _run(getattr(local, derivative), node, at, adjoint, operation.result, places)
     parts: dict[int, Any] = {}
-    for place, part in zip(local.live, pulled, strict=True):
+    for place, part in zip(places, pulled, strict=True):
         parent = read[place]
         parts[parent] = parts[parent] + part if parent in parts else part
     return parts
 
 
+def carriers(node: Node) -> tuple[int, ...]:
+    """The parents through which derivatives of a node pass."""
+    operation = node.operation
+    if operation is None:
+        return ()
+    places = local_of(operation).carriers(operation.result)
+    return tuple(dict.fromkeys(operation.read[i] for i in places))
+
+
 def tangents(graph: Graph, values: PerNode, *directions: Any) -> PerNode:
     """Forward mode: the tangent of every node, in topological order."""
+    _check_values(graph, values)
     moved: dict[int, Any] = dict(graph.flat_tangents(directions))
     for node in graph.nodes:
-        if any(p in moved for p in node.parents) and node.differentiable:
+        if any(parent in moved for parent in carriers(node)):
             moved[node.index] = pushforward(node, values, moved)
     return PerNode(graph, moved)
 
 
 def pushforward(node: Node, values: PerNode, moved: Mapping[int, Any]) -> Any:
-    """The tangent of a node, ``J t``, from those of its parents; missing ones are 0."""
+    """The tangent of a node, ``J t``, from those of the parents that move."""
     operation = node.operation
     assert operation is not None
-    local = local_of(operation)
-    read = [i for i in operation.operands if i is not None]
-    at = [values[i] for i in read]
-    along = [moved[read[i]] if read[i] in moved else jnp.zeros_like(at[i]) for i in local.live]
-    return _run(local.pushforward, node, at, along, operation.result)
+    local, read = local_of(operation), operation.read
+    places = tuple(i for i in local.carriers(operation.result) if read[i] in moved)
+    at, along = [values[i] for i in read], [moved[read[i]] for i in places]
+    return _run(local.pushforward, node, at, along, operation.result, places)
+
+
+def _check_values(graph: Graph, values: PerNode) -> None:
+    if values.graph is not graph:
+        raise ArgumentError(
+            f"graph of {graph.name}: the values are those of another graph, of "
+            f"{values.graph.name}; take them from the forward sweep of this one"
+        )
 
 
 def _run(derivative: Callable[..., Any], node: Node, *args: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from jax.extend import source_info_util
 from funcnet.errors import ArgumentError, ShapeError
 from funcnet.graph.builder import Builder, Place
 from funcnet.graph.graph import Graph
-from funcnet.graph.sweeps import pullback
+from funcnet.graph.sweeps import carriers, pullback
 from funcnet.typing import ArrayLike, PyTree
 
 __all__ = ["Tape", "Variable"]
@@ -67,6 +67,32 @@ class Variable:
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
         return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of its entries."""
+        return self.value.size
+
+    @property
+    def dtype(self) -> Any:
+        """Its dtype."""
+        return self.value.dtype
+
+    @property
+    def T(self) -> Any:
+        """It, transposed."""
+        return self.tape(jnp.transpose, self)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
 
     def named(self, name: str) -> Variable:
         """Call the node by a name, in graphs of the tape."""
@@ -149,6 +175,8 @@ class Tape:
     def __init__(self) -> None:
         self._builder = Builder("tape", unroll=True)
         self._sweeps: dict[int, _Sweep] = {}
+        self._active: set[int] = set()
+        self._seen = 0
         self.visited = 0
 
     def __len__(self) -> int:
@@ -217,6 +245,9 @@ class Tape:
             ShapeError: The target is no single number.
             ArgumentError: A variable was released.
         """
+        every = [target, *jax.tree.leaves(sources, is_leaf=_is_variable)]
+        if any(not _is_variable(v) or v.tape is not self for v in every):
+            raise ArgumentError("Tape.gradient: target and sources must be variables of this tape")
         if target.shape:
             raise ShapeError(
                 f"Tape.gradient: the target must be one number, got shape {target.shape}; sum it up"
@@ -232,6 +263,7 @@ class Tape:
     def _swept(self, target: Variable) -> _Sweep:
         """Go back from a target, up to inputs and to targets whose adjoints are known."""
         sweep = _Sweep({target.index: jnp.ones_like(target.value)})
+        active = self._active_nodes()
         for index in range(target.index, -1, -1):
             if index not in sweep.adjoint:
                 continue
@@ -240,9 +272,18 @@ class Tape:
                 continue
             node, values = self._builder.nodes[index], self._builder.values
             self.visited += node.operation is not None
-            for parent, part in pullback(node, values, sweep.adjoint[index]).items():
+            for parent, part in pullback(node, values, sweep.adjoint[index], active).items():
                 sweep.adjoint[parent] = sweep.adjoint.get(parent, 0) + part
         return sweep
+
+    def _active_nodes(self) -> set[int]:
+        """The nodes that depend on an input in a way that has a derivative; grows with the tape."""
+        for node in self._builder.nodes[self._seen :]:
+            is_source = node.kind == "input" and node.differentiable
+            if is_source or any(parent in self._active for parent in carriers(node)):
+                self._active.add(node.index)
+        self._seen = len(self._builder.nodes)
+        return self._active
 
     def _adjoint(self, target: int, source: Variable) -> Any:
         """Add up what reaches a source in this sweep, and through the targets of earlier ones."""
@@ -268,6 +309,7 @@ class Tape:
         names = [self._builder.names_so_far().get(v.index, "") for v in kept]
         values = [v.value for v in kept]
         self._builder, self._sweeps = Builder("tape", unroll=True), {}
+        self._active, self._seen = set(), 0
         for variable, value, name in zip(kept, values, names, strict=True):
             variable._index = self.input(value, name)._index
             variable._builder = self._builder

@@ -56,7 +56,7 @@ def expression(graph: Graph, node: Node) -> str:
         _number(literal) if index is None else graph.nodes[index].name
         for index, literal in zip(operation.operands, operation.literals, strict=True)
     ]
-    write = _EXPRESSIONS.get(operation.name)
+    write = _EXPRESSIONS.get(operation.name) if operation.is_known else None
     text = f"{operation.name}({', '.join(read)})" if write is None else write(read, operation)
     return text if len(operation.eqn.outvars) == 1 else f"{text}[{operation.result}]"
 

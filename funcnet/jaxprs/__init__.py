@@ -13,7 +13,7 @@ from funcnet.jaxprs.cost import Cost, Tally, cost_of, flops
 from funcnet.jaxprs.memory import Residual, Residuals, residuals
 from funcnet.jaxprs.nesting import Body, Nesting, Role, look_inside, register_opener
 from funcnet.jaxprs.operations import Operations, count_operations
-from funcnet.jaxprs.walk import Equation, equations, function_of, inline, live_equations
+from funcnet.jaxprs.walk import Equation, depends_on, equations, function_of, inline, live_equations
 
 __all__ = [
     "Body",
@@ -28,6 +28,7 @@ __all__ = [
     "argument_paths",
     "cost_of",
     "count_operations",
+    "depends_on",
     "equations",
     "flops",
     "function_of",

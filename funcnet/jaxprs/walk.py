@@ -17,7 +17,7 @@ from jax.extend.source_info_util import summarize
 
 from funcnet.jaxprs.nesting import Body, look_inside
 
-__all__ = ["Equation", "equations", "function_of", "inline", "live_equations"]
+__all__ = ["Equation", "depends_on", "equations", "function_of", "inline", "live_equations"]
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,35 @@ def _needs(eqn: JaxprEqn, results: list[bool]) -> tuple[list[bool], LiveBodies]:
         if not late:
             return reads, bodies
         results = [used or i in late for i, used in enumerate(results)]
+
+
+def depends_on(jaxpr: ClosedJaxpr, marked: Sequence[bool]) -> list[bool]:
+    """Tell which outputs of a function may depend on some of its inputs.
+
+    Args:
+        jaxpr: The function.
+        marked: Which inputs.
+
+    Returns:
+        A boolean for each output; True for all that do depend on them, and perhaps for more.
+
+    Example:
+        >>> import jax
+        >>> depends_on(jax.make_jaxpr(lambda x, y: (x * y, x))(1.0, 2.0), [False, True])
+        [True, False]
+    """
+    reached = {v for v, mark in zip(jaxpr.jaxpr.invars, marked, strict=True) if mark}
+    for eqn, bodies in live_equations(jaxpr.jaxpr, [True] * len(jaxpr.jaxpr.outvars)):
+        flags = [not isinstance(v, Literal) and v in reached for v in eqn.invars]
+        if not any(flags):
+            continue
+        if len(bodies) == 1 and bodies[0][0].role == "call":
+            body = bodies[0][0]
+            results = depends_on(body.jaxpr, [flags[i] for i in body.inputs])
+            reached.update(v for v, flag in zip(eqn.outvars, results, strict=True) if flag)
+        else:
+            reached.update(eqn.outvars)
+    return [not isinstance(v, Literal) and v in reached for v in jaxpr.jaxpr.outvars]
 
 
 def function_of(eqn: JaxprEqn) -> Callable[..., Sequence[Any]]:

@@ -71,12 +71,10 @@ def check_backward(graph: Graph, values: Any, f: Callable[..., Any], args: Any) 
     for index, seed in graph.seeds(cotangent):
         seeds[index] = seeds.get(index, 0) + seed
     for node in graph.nodes:
-        if node.differentiable:
-            parts = [
-                adjoints.edge[node.index, child]
-                for child in graph.children[node.index]
-                if graph.nodes[child].differentiable
-            ]
+        if node.index not in graph.active:
+            assert adjoints.node[node] is None or node.index in graph.outputs
+        else:
+            parts = [adjoints.edge[node.index, child] for child in graph.children[node.index]]
             total = sum(parts, seeds.get(node.index, jnp.zeros(node.shape, node.dtype)))
             close(adjoints.node[node], total, f"the sum of the edges out of {node.name}")
 

@@ -135,6 +135,22 @@ def hessian_times_itself(x: Any) -> Any:
     return jax.jvp(jax.grad(lambda y: jnp.sum(jnp.sin(y) * y)), (x,), (x,))[1]
 
 
+@jax.custom_vjp
+def scaled(x: Any) -> Any:
+    return x * jnp.asarray(V)
+
+
+scaled.defvjp(lambda x: (x * jnp.asarray(V), None), lambda _, ct: (ct * jnp.asarray(V),))
+
+
+def at_a_root(x: Any) -> Any:
+    return x + lax.stop_gradient(jnp.sqrt(x)) + jnp.sign(jnp.sqrt(x)) + jnp.floor(jnp.sqrt(x))
+
+
+def truncated(key: Any, x: Any) -> Any:
+    return x * jax.random.truncated_normal(key, -1.0, 1.0, dtype=x.dtype)
+
+
 def nested_jit(x: Any) -> Any:
     inner = jax.jit(lambda y: jax.jit(jnp.sin)(y) * y)
     return jax.jit(lambda y: inner(y) + inner(2 * y))(x)
@@ -196,6 +212,11 @@ PROGRAMS = [
     Program("unused input", lambda x, y: jnp.sin(x), (X, V)),
     Program("integer inputs", weighted, (np.array([1, 2, 3]), V)),
     Program("integer outputs", lambda x: (jnp.argmax(x), jnp.sum(x)), (V,)),
+    Program("an infinite slope behind a stop", at_a_root, (np.zeros(2),)),
+    Program("array in a custom rule", lambda x: scaled(x) * 2, (V,), has_forward=False),
+    Program("a loop behind a stop", lambda x: x * lax.stop_gradient(newton(x)), (2.0,)),
+    Program("draws without a derivative", truncated, (jax.random.key(1), V)),
+    Program("clamped", lambda x: lax.clamp(lax.stop_gradient(jnp.min(x)), x, 0.5), (V,)),
     Program("stopped", lambda x: x * lax.stop_gradient(x), (X,)),
     Program("constants closed over", lambda x: jnp.sum(x @ W), (X,)),
     Program("random numbers", lambda k, x: x * jax.random.normal(k, (3,)), (jax.random.key(0), V)),

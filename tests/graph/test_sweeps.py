@@ -62,7 +62,7 @@ def test_written_programs(program: Program, unroll: bool) -> None:
     if program.has_forward:
         check_tangents(graph, values, f, args)
     else:
-        with pytest.raises(ArgumentError, match="clipped_gradient"):
+        with pytest.raises(ArgumentError, match="forward-mode"):
             graph.tangents(values, *args)
     if program.name != "complex":
         check_paths(graph, values, jacobian_of(f, args))

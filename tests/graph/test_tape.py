@@ -190,6 +190,16 @@ def test_comparisons_indices_and_names() -> None:
     assert tape.gradient(y, x).tolist() == [0.0, 3.0]
 
 
+def test_variables_are_like_arrays() -> None:
+    tape = Tape()
+    x = tape.input(np.arange(6.0).reshape(2, 3))
+    assert (x.shape, x.ndim, x.size, x.dtype, len(x)) == ((2, 3), 2, 6, np.float64, 2)
+    first, second = x
+    y = (first * second).sum() + (x.T @ x).sum() / x.size
+    expected = jax.grad(lambda x: jnp.sum(x[0] * x[1]) + jnp.sum(x.T @ x) / 6)(x.value)
+    np.testing.assert_allclose(tape.gradient(y, x), expected, rtol=1e-12)
+
+
 def test_a_tape_as_a_graph() -> None:
     tape = Tape()
     x = tape.input(2.0, "x")
@@ -208,6 +218,9 @@ def test_errors() -> None:
         tape.gradient(x, x)
     with pytest.raises(ArgumentError, match="another tape"):
         tape(jnp.add, x, other.input(1.0))
+    for target, source in ((other.input(1.0), x), (x.sum(), other.input(1.0)), (x.sum(), 2.0)):
+        with pytest.raises(ArgumentError, match="variables of this tape"):
+            tape.gradient(target, source)
     for library in (jnp, np):  # it would not be recorded
         with pytest.raises(TypeError):
             library.sin(x)

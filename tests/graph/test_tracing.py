@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 import funcnet.primitives as fn
 from funcnet.errors import ArgumentError, DTypeError
-from funcnet.graph import trace
+from funcnet.graph import Tape, explain, trace
 from funcnet.graph.tracing import inside
 
 
@@ -109,7 +109,22 @@ def test_constants() -> None:
     graph = trace(lambda x: x * w + w, 2.0)
     assert [(n.name, n.kind) for n in graph.nodes[:2]] == [("x", "input"), ("c1", "constant")]
     adjoints = graph.backward(graph.forward(2.0), jnp.ones(3))
-    np.testing.assert_array_equal(adjoints.node["c1"], [3, 3, 3])
+    assert adjoints.node["c1"] is adjoints.edge["c1", "a1"] is None
+    np.testing.assert_array_equal(adjoints.node["x"], 3)
+
+
+def test_a_constant_is_what_it_was_when_it_was_traced() -> None:
+    buffer = np.ones(3)
+    graph = trace(lambda x: jnp.sum(x * buffer), jnp.ones(3))
+    buffer[:] = 5
+    assert float(graph.forward(jnp.ones(3)).outputs) == 3
+    tape = Tape()
+    x = tape.input(np.ones(3))
+    total: Any = 0.0
+    for i in range(3):
+        buffer[:] = i
+        total = total + (x * buffer).sum()
+    assert tape.gradient(total, x).tolist() == [3, 3, 3]
 
 
 def test_shapes_are_enough() -> None:
@@ -159,3 +174,32 @@ def test_tracing_inside_of_other_transformations() -> None:
     np.testing.assert_allclose(jax.vmap(gradient)(x[None])[0], expected, rtol=1e-6)
     np.testing.assert_allclose(graph.as_gradient()(x)[0], expected, rtol=1e-6)
     np.testing.assert_allclose(jax.grad(graph.as_function())(x), expected, rtol=1e-6)
+
+
+def test_numbers_that_print_alike_are_not_alike() -> None:
+    with np.printoptions(precision=2):
+        for factor in (0.000123456, 0.000123459, 0.5134, 0.5123):
+            graph = trace(lambda x, k=factor: x * k, 1.0)
+            assert float(graph.forward(1.0).outputs) == float(np.float32(factor))
+
+
+@jax.custom_jvp
+def sin(x: Any) -> Any:
+    return jnp.sin(3 * x)
+
+
+sin.defjvp(lambda p, t: (sin(p[0]), 3 * jnp.cos(3 * p[0]) * t[0]))
+
+
+@jax.custom_vjp
+def affine(x: Any, p: Any) -> Any:
+    return x * p
+
+
+affine.defvjp(lambda x, p: (x * p, (x, p)), lambda res, ct: (ct * res[1], ct * res[0]))
+
+
+def test_functions_of_users_may_be_called_as_ours() -> None:
+    text = str(explain(lambda x: affine(sin(x), x), 0.5))
+    assert "affine(a1, x)" in text and "a1_bar da1/dx" in text and "cos" not in text
+    assert "relu(x)" in str(trace(jax.nn.relu, 1.0))
