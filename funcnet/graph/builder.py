@@ -224,11 +224,15 @@ class Builder:
         while True:
             at = place.inside(eqn, f"{body.label}[{turn}]")
             (go_on,) = self.add(condition.jaxpr, [now[i] for i in condition.inputs], at)
-            if not bool(self.value(go_on)):
+            verdict = self.value(go_on)
+            if not jnp.any(verdict):
                 return [now[i] for i, _ in nest.carried]
             results = self.add(body.jaxpr, [now[i] for i in body.inputs], at)
             for i, result in nest.carried:
-                now[i] = results[result]
+                after = results[result]
+                # Under vmap each example stops on its own.
+                is_mapped = jnp.ndim(verdict) > 0
+                now[i] = self.apply(_chosen, [go_on, after, now[i]], at) if is_mapped else after
             turn += 1
 
     def scan(self, eqn: JaxprEqn, nest: Nesting, read: list[_Atom], place: Place) -> Any:
@@ -281,6 +285,11 @@ def _without_last(scope: str, name: str) -> str:
     """A jitted function that is only the operation itself is no scope of its own."""
     before, _, last = scope.rpartition("/")
     return before if last == name else scope
+
+
+def _chosen(verdict: Any, after: Any, before: Any) -> Any:
+    rows = verdict.reshape(verdict.shape + (1,) * (after.ndim - verdict.ndim))
+    return jnp.where(rows, after, before)
 
 
 def _taking(turn: int) -> Callable[..., Any]:

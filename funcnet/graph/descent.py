@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from funcnet.errors import ArgumentError
 from funcnet.graph.graph import Graph
@@ -76,7 +77,12 @@ def _steps(
         values = graph.forward(*args)
         adjoints = graph.backward(values)
         new_args = tuple(
-            jax.tree.map(lambda w, w_bar: _moved(w, w_bar, learning_rate), values.inputs[i], bar)
+            jax.tree.map(
+                lambda w, w_bar: _moved(w, w_bar, learning_rate),
+                values.inputs[i],
+                bar,
+                is_leaf=lambda leaf: leaf is None,
+            )
             if i in moving
             else arg
             for i, (arg, bar) in enumerate(zip(args, adjoints.inputs, strict=True))
@@ -86,4 +92,10 @@ def _steps(
 
 
 def _moved(w: Any, w_bar: Any, learning_rate: float) -> Any:
-    return w - learning_rate * w_bar
+    if w_bar is None:
+        raise ArgumentError(
+            f"descend: an argument that moves has integers in it, {w.dtype}{list(w.shape)}; "
+            "argnums says which arguments move"
+        )
+    # Of a complex number the direction of steepest ascent is the conjugate of JAX's gradient.
+    return w - jnp.asarray(learning_rate).astype(w.dtype) * jnp.conj(w_bar)

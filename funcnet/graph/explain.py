@@ -13,7 +13,7 @@ import numpy as np
 from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node
 from funcnet.graph.sweeps import Adjoints, Values, carriers
-from funcnet.graph.text import expression, is_plain_product
+from funcnet.graph.text import expression, is_plain_product, number_text
 from funcnet.graph.tracing import trace
 from funcnet.report import Table, format_number
 from funcnet.typing import PyTree
@@ -176,7 +176,7 @@ def contribution(graph: Graph, node: Node, parent: Node) -> str:
     operation = node.operation
     assert operation is not None
     names = [
-        format_number(float(literal)) if index is None else graph.nodes[index].name
+        number_text(literal) if index is None else graph.nodes[index].name
         for index, literal in zip(operation.operands, operation.literals, strict=True)
     ]
     places = [i for i, index in enumerate(operation.operands) if index == parent.index]

@@ -287,7 +287,7 @@ class Graph:
 
     def seeds(self, cotangent: PyTree) -> list[tuple[int, Any]]:
         """The cotangents of the outputs that have any, each with the index of its node."""
-        if cotangent is None:
+        if cotangent is None and self.outputs:
             if len(self.outputs) != 1 or self.nodes[self.outputs[0]].shape:
                 shapes = [self.nodes[i].shape for i in self.outputs]
                 raise ArgumentError(
@@ -315,8 +315,8 @@ class Graph:
 
     def _fitting(self, node: Node, given: Any, what: str) -> Any:
         """An array for a node; Python numbers take on its dtype."""
-        plain = isinstance(given, bool | int | float | complex)
-        array = jnp.asarray(given, node.dtype) if plain else jnp.asarray(given)
+        fits = type(given) in _NUMBERS and type(given) in _NUMBERS[: _rank(node.dtype) + 1]
+        array = jnp.asarray(given, node.dtype) if fits else jnp.asarray(given)
         if array.shape != node.shape:
             raise ShapeError(
                 f"{self.name}: the {what} of {node.name} must have shape {node.shape}, "
@@ -328,3 +328,12 @@ class Graph:
                 f"got {array.dtype}"
             )
         return array
+
+
+_NUMBERS = (bool, int, float, complex)
+
+
+def _rank(dtype: Any) -> int:
+    """Which of Python's kinds of number a dtype holds at most; -1 for keys."""
+    kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+    return next((i for i, kind in enumerate(kinds) if jnp.issubdtype(dtype, kind)), -1)

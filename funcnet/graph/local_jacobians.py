@@ -131,11 +131,12 @@ _KINDS: dict[str, Structure | tuple[Structure, ...]] = {
         Structure.DIAGONAL,
     ),
     **_each(
-        """concatenate dynamic_slice dynamic_update_slice gather pad reduce_max reduce_min reshape
-        rev slice sort split squeeze transpose expand_dims""",
+        """concatenate dynamic_slice dynamic_update_slice expand_dims gather pad reshape rev slice
+        sort split squeeze transpose""",
         Structure.SELECTION,
     ),
     "broadcast_in_dim": Structure.BROADCAST,
     "reduce_sum": Structure.REDUCTION,
+    **_each("reduce_max reduce_min", Structure.BLOCK_DIAGONAL),
 }
 """What JAX's own operations promise; of all others nothing is known."""

@@ -269,7 +269,7 @@ def _run(derivative: Callable[..., Any], node: Node, *args: Any) -> Any:
 def _no_derivative(node: Node, error: Exception) -> str:
     way_out = (
         "; trace with unroll=True, which writes the rounds of the loop out"
-        if node.op == "while"
+        if "while_loop" in str(error)
         else ""
     )
     reason = str(error).strip().partition("\n")[0]

@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 from jax.extend import source_info_util
 
-from funcnet.errors import ArgumentError, ShapeError
+from funcnet.errors import ArgumentError, DTypeError, ShapeError
 from funcnet.graph.builder import Builder, Place
 from funcnet.graph.graph import Graph
 from funcnet.graph.sweeps import carriers, pullback
+from funcnet.graph.tracing import traced
 from funcnet.typing import ArrayLike, PyTree
 
 __all__ = ["Tape", "Variable"]
@@ -100,13 +101,20 @@ class Variable:
         return self
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        function = None if name.startswith("_") else getattr(jnp, name, None)
-        if not callable(function):
+        if name.startswith("_") or not (hasattr(jax.Array, name) or hasattr(jnp, name)):
             raise AttributeError(f"Variable has no {name!r}, and jax.numpy has no such function")
-        return lambda *args, **kwargs: self.tape(function, self, *args, **kwargs)
+
+        def method(x: Any, *args: Any, **kwargs: Any) -> Any:
+            # Where both exist, the array's own takes what a reader of arrays expects.
+            own = getattr(x, name, None)
+            return (
+                own(*args, **kwargs) if own is not None else getattr(jnp, name)(x, *args, **kwargs)
+            )
+
+        return lambda *args, **kwargs: self.tape(method, self, *args, **kwargs)
 
     def __getitem__(self, key: Any) -> Any:
-        return self.tape(lambda x: x[key], self)
+        return self.tape(lambda x, k: x[k], self, key)
 
     def __repr__(self) -> str:
         return f"Variable({self.value})"
@@ -177,6 +185,7 @@ class Tape:
         self._sweeps: dict[int, _Sweep] = {}
         self._active: set[int] = set()
         self._seen = 0
+        self._is_tracing = False
         self.visited = 0
 
     def __len__(self) -> int:
@@ -212,6 +221,11 @@ class Tape:
         tree: Any
         leaves, tree = jax.tree.flatten((args, kwargs), is_leaf=_is_variable)
         variables = [leaf for leaf in leaves if isinstance(leaf, Variable)]
+        if self._is_tracing:
+            raise ArgumentError(
+                "Tape: a function on the tape used a variable that is none of its arguments; "
+                "pass it as one: tape(f, x, w)"
+            )
         if any(v.tape is not self for v in variables):
             raise ArgumentError("Tape: a variable of another tape cannot be used on this one")
 
@@ -221,7 +235,12 @@ class Tape:
             positional, named = tree.unflatten(filled)
             return function(*positional, **named)
 
-        jaxpr, shapes = jax.make_jaxpr(closed, return_shape=True)(*(v.value for v in variables))
+        self._is_tracing = True
+        try:
+            name = getattr(function, "__name__", "function")
+            jaxpr, shapes = traced(name, closed, [v.value for v in variables])
+        finally:
+            self._is_tracing = False
         place = Place(source=source_info_util.summarize(source_info_util.current()))
         atoms = self._builder.add(jaxpr, [v.index for v in variables], place)
         made = [Variable(self, self._builder.node_of(atom)) for atom in atoms]
@@ -248,6 +267,8 @@ class Tape:
         every = [target, *jax.tree.leaves(sources, is_leaf=_is_variable)]
         if any(not _is_variable(v) or v.tape is not self for v in every):
             raise ArgumentError("Tape.gradient: target and sources must be variables of this tape")
+        if not jnp.issubdtype(target.dtype, jnp.inexact):
+            raise DTypeError(f"Tape.gradient: the target must be floating, got {target.dtype}")
         if target.shape:
             raise ShapeError(
                 f"Tape.gradient: the target must be one number, got shape {target.shape}; sum it up"
@@ -306,13 +327,15 @@ class Tape:
         Args:
             *kept: The variables that are needed later.
         """
-        names = [self._builder.names_so_far().get(v.index, "") for v in kept]
-        values = [v.value for v in kept]
+        if any(not _is_variable(v) or v.tape is not self for v in kept):
+            raise ArgumentError("Tape.release: what is kept must be variables of this tape")
+        names, places = self._builder.names_so_far(), [v.index for v in kept]
+        values = {index: self._builder.values[index] for index in places}
         self._builder, self._sweeps = Builder("tape", unroll=True), {}
         self._active, self._seen = set(), 0
-        for variable, value, name in zip(kept, values, names, strict=True):
-            variable._index = self.input(value, name)._index
-            variable._builder = self._builder
+        moved = {i: self.input(value, names.get(i, ""))._index for i, value in values.items()}
+        for variable, place in zip(kept, places, strict=True):
+            variable._index, variable._builder = moved[place], self._builder
 
     def graph(self, *outputs: Variable) -> Graph:
         """What is recorded so far, as a graph that does not change.

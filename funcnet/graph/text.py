@@ -13,7 +13,7 @@ from funcnet.report import Table, format_number
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
 
-__all__ = ["describe", "expression", "is_plain_product", "short_source", "type_of"]
+__all__ = ["describe", "expression", "is_plain_product", "number_text", "short_source", "type_of"]
 
 
 def describe(graph: Graph) -> Table:
@@ -53,7 +53,7 @@ def expression(graph: Graph, node: Node) -> str:
     if operation is None:
         return node.kind
     read = [
-        _number(literal) if index is None else graph.nodes[index].name
+        number_text(literal) if index is None else graph.nodes[index].name
         for index, literal in zip(operation.operands, operation.literals, strict=True)
     ]
     write = _EXPRESSIONS.get(operation.name) if operation.is_known else None
@@ -61,7 +61,8 @@ def expression(graph: Graph, node: Node) -> str:
     return text if len(operation.eqn.outvars) == 1 else f"{text}[{operation.result}]"
 
 
-def _number(value: Any) -> str:
+def number_text(value: Any) -> str:
+    """A number that is written in an operation."""
     array = np.asarray(value)
     if array.dtype == bool:
         return str(bool(array))

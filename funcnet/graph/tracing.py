@@ -18,7 +18,7 @@ from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node
 from funcnet.jaxprs import Body, argument_paths, look_inside
 
-__all__ = ["inside", "trace"]
+__all__ = ["inside", "trace", "traced"]
 
 
 def trace(
@@ -53,10 +53,12 @@ def trace(
         [('x1', 'input'), ('x2', 'input'), ('a1', 'mul'), ('a2', 'sin'), ('a3', 'add')]
     """
     name = getattr(f, "__name__", type(f).__name__)
+    if not callable(f):
+        raise ArgumentError(f"trace: the first argument must be a function, got {f!r}")
     names = argument_paths(f, args)
     leaves, in_tree = jax.tree.flatten(args)
     _check_arguments(name, names, leaves, unroll)
-    jaxpr, out_shape = _traced(name, f, args)
+    jaxpr, out_shape = traced(name, f, args)
     builder = Builder(name, unroll, () if open_rules else OWN_DERIVATIVES)
     inputs = [
         builder.given("input", path, aval, leaf)
@@ -110,7 +112,12 @@ def _graph_of(graph: Graph, body: Body, node: Node) -> Graph:
 
 # Errors
 
-_NEEDS_VALUE = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+_NEEDS_VALUE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 _ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 
 
@@ -129,7 +136,8 @@ def _check_arguments(name: str, names: Sequence[str], leaves: Sequence[Any], unr
             )
 
 
-def _traced(name: str, f: Callable[..., Any], args: Sequence[Any]) -> tuple[ClosedJaxpr, Any]:
+def traced(name: str, f: Callable[..., Any], args: Sequence[Any]) -> tuple[ClosedJaxpr, Any]:
+    """A function as a jaxpr, with the shapes of its results, or an error that says what to do."""
     try:
         jaxpr, out_shape = jax.make_jaxpr(f, return_shape=True)(*args)
     except FuncnetError:

@@ -151,6 +151,14 @@ def truncated(key: Any, x: Any) -> Any:
     return x * jax.random.truncated_normal(key, -1.0, 1.0, dtype=x.dtype)
 
 
+def halved(x: Any) -> Any:
+    return lax.while_loop(lambda s: s > 1.0, lambda s: s * 0.5 + 0.1 * jnp.sin(s), x)
+
+
+def newton_twice(x: Any) -> Any:
+    return lax.scan(lambda c, _: (newton(c), c), x, None, 2)
+
+
 def nested_jit(x: Any) -> Any:
     inner = jax.jit(lambda y: jax.jit(jnp.sin)(y) * y)
     return jax.jit(lambda y: inner(y) + inner(2 * y))(x)
@@ -224,5 +232,9 @@ PROGRAMS = [
     Program("complex", lambda x: jnp.abs(jnp.fft.fft(x)) ** 2, (V,)),
     Program("gradient of a function", jax.grad(lambda x: jnp.sum(fn.tanh(x) ** 2)), (V,)),
     Program("hessian times vector", hessian_times_itself, (V,)),
+    Program("mapped while", jax.vmap(halved), (np.array([3.0, 7.0, 0.2]),), has_reverse=False),
+    Program("while in a scan", newton_twice, (2.0,), has_reverse=False),
+    Program("ties", lambda x: jnp.max(x, axis=0), (np.ones((2, 3)),)),
+    Program("no outputs", lambda x: None, (X,)),
     Program("mapped", jax.vmap(lambda x: fn.softmax(x) @ x), (X,)),
 ]  # fmt: skip

@@ -173,6 +173,15 @@ def test_contributions_are_true(f: Any, text: str, formula: Any) -> None:
     np.testing.assert_allclose(explained.adjoints.node["y"], expected, rtol=1e-6)
 
 
+def test_an_output_twice_and_complex_numbers() -> None:
+    def twice(x: Any) -> Any:
+        y = x * x
+        return y, y
+
+    assert backward_lines(explain(twice, 1.5, cotangent=(1.0, 2.0)))[0] == "a1_bar 3 3"
+    assert "2j" in str(explain(lambda z: jnp.abs(z * 2j), 1 + 2j))
+
+
 def test_cotangents_and_integers() -> None:
     def f(x: Any, n: Any) -> Any:
         return x * 2.0, n + 1

@@ -88,6 +88,10 @@ def test_wrong_arguments() -> None:
         graph.forward(good[0], jnp.ones(4))
     with pytest.raises(DTypeError, match="float32, got int32"):
         graph.forward(good[0], jnp.ones(3, int))
+    whole = trace(lambda n: n * 10, 2)
+    for number in (2.7, 1j):
+        with pytest.raises(DTypeError, match="value of n must have dtype int32"):
+            whole.forward(number)
     with pytest.raises(ShapeError, match="cotangent of a2"):
         graph.backward(values, jnp.ones(3))
     with pytest.raises(ArgumentError, match="tangents must be given for each argument"):
@@ -199,5 +203,14 @@ def test_descent_is_the_lectures_update() -> None:
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), step.new_args[0], current
         )
         assert step.new_args[1] is x
+    count = trace(lambda n: 1.0 * n, 3)
+    with pytest.raises(ArgumentError, match="argnums says which"):
+        next(descend(count, 3, learning_rate=0.1))
+    half = jnp.ones((), jnp.bfloat16)
+    steps = descend(trace(lambda w: w * w, half), half, learning_rate=np.float32(0.1))  # type: ignore[arg-type]
+    assert [s.new_args[0].dtype for s in islice(steps, 2)] == [jnp.bfloat16] * 2
+    wave = trace(lambda z: jnp.abs(z) ** 2, 1 + 2j)
+    losses = [float(s.loss) for s in islice(descend(wave, 1 + 2j, learning_rate=0.1), 4)]
+    assert losses == sorted(losses, reverse=True)
     with pytest.raises(ArgumentError, match=r"argnums has 2, but .* has 2 arguments"):
         descend(graph, w, x, learning_rate=0.1, argnums=2)

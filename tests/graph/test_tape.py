@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import funcnet.primitives as fn
-from funcnet.errors import ArgumentError, ShapeError
+from funcnet.errors import ArgumentError, DTypeError, ShapeError
 from funcnet.graph import Tape
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -228,3 +228,37 @@ def test_errors() -> None:
         x.no_such()
     with pytest.raises(TypeError, match="unhashable"):
         hash(x)
+
+
+def test_methods_are_those_of_arrays() -> None:
+    tape = Tape()
+    x = tape.input(np.arange(6.0), "x")
+    y = x.reshape(2, 3).sum(axis=1).clip(0.0, 4.0)
+    assert y.value.tolist() == [3.0, 4.0] and y.astype(np.float32).dtype == np.float32
+    i = tape.input(1)
+    assert float(x[i]) == 1.0 and tape.gradient(x[i], x).tolist() == [0, 1, 0, 0, 0, 0]
+
+
+def test_misuse() -> None:
+    tape = Tape()
+    x, w = tape.input(2.0), tape.input(3.0)
+    size = len(tape)
+    with pytest.raises(ArgumentError, match=r"none of its arguments.*tape\(f, x, w\)"):
+        tape(lambda x: x * w, x)
+    with pytest.raises(ArgumentError, match="no array"):
+        tape(lambda x: "text", x)
+    with pytest.raises(ArgumentError, match="value of an array"):
+        tape(lambda x: x if x > 0 else -x, x)
+    with pytest.raises(ArgumentError, match="variables of this tape"):
+        tape.release(np.ones(2))  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="int"):
+        tape.gradient(tape.input(3), x)
+    assert len(tape) == size + 1
+
+
+def test_variables_of_one_node_stay_one() -> None:
+    tape = Tape()
+    h = tape.input(2.0, "h")
+    same = tape(lambda v: v, h)
+    tape.release(h, same)
+    assert float(tape.gradient(h * same, h)) == 4.0 and len(tape) == 2

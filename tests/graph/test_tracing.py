@@ -143,6 +143,15 @@ def test_what_is_no_function_of_arrays() -> None:
         trace(python_branch, 1.0)
     with pytest.raises(ArgumentError, match="value of an array"):
         trace(lambda x: np.sin(np.asarray(x)), 1.0)
+    for needs in (
+        lambda n: list(range(n)),
+        lambda n: [1, 2][n],
+        lambda n: jnp.ones(2)[n > jnp.ones(2)],
+    ):
+        with pytest.raises(ArgumentError, match="value of an array"):
+            trace(needs, 1)
+    with pytest.raises(ArgumentError, match="must be a function"):
+        trace(3.0, 1.0)  # type: ignore[arg-type]
     with pytest.raises(DTypeError, match=r"mode of .* is a str"):
         trace(lambda x, mode: x, 1.0, "fast")
     with pytest.raises(DTypeError, match=r"options/k of .* is a object"):
