@@ -82,7 +82,7 @@ class Builder:
         """The graph, once it is written."""
         nodes = tuple(self._named())
         return Graph(
-            self.name, nodes, tuple(inputs), tuple(outputs), self.constants, in_tree, out_tree
+            self.name, nodes, tuple(inputs), tuple(outputs), dict(self.constants), in_tree, out_tree
         )
 
     def names_so_far(self) -> dict[int, str]:
@@ -180,7 +180,6 @@ class Builder:
         for result, var in enumerate(eqn.outvars):
             aval: Any = var.aval
             operation = Operation(eqn, operands, result)
-            scope = _without_last(scope, operation.name)
             made.append(len(self.nodes))
             self.nodes.append(
                 Node(
@@ -190,7 +189,7 @@ class Builder:
                     tuple(aval.shape),
                     aval.dtype,
                     distinct(operands),
-                    scope,
+                    _without_last(scope, operation.name),
                     source,
                     operation,
                 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node
-from funcnet.graph.sweeps import Adjoints, Values, carriers
+from funcnet.graph.sweeps import Adjoints, Values, carriers, unit_cotangent
 from funcnet.graph.text import expression, is_plain_product, number_text
 from funcnet.graph.tracing import trace
 from funcnet.report import Table, format_number
@@ -100,7 +100,7 @@ def explain(
     graph = trace(f, *args, unroll=unroll)
     values = graph.forward(*args)
     if cotangent is None:
-        cotangent = jax.tree.map(_ones, values.outputs)
+        cotangent = unit_cotangent(values)
     adjoints = graph.backward(values, cotangent)
     rows = [(node.name, expression(graph, node), _text(values[node])) for node in graph.nodes]
     forward = Table(
@@ -112,10 +112,6 @@ def explain(
         title="Step 2, backward: adjoints in reverse order",
     )
     return Explanation(graph, values, adjoints, forward, backward)
-
-
-def _ones(x: Any) -> Any:
-    return jnp.ones_like(x) if jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact) else None
 
 
 def _backward_rows(graph: Graph, adjoints: Adjoints, cotangent: Any) -> Iterator[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node
-from funcnet.graph.sweeps import Adjoints, PerNode
+from funcnet.graph.sweeps import Adjoints, PerNode, unit_cotangent
 from funcnet.graph.text import expression, short_source
 from funcnet.graph.tracing import trace
 from funcnet.report import Table
@@ -179,11 +179,7 @@ def _forward_culprit(graph: Graph, values: PerNode) -> Culprit | None:
 
 
 def _backward_culprit(graph: Graph, values: PerNode) -> Culprit | None:
-    ones = jax.tree.map(
-        lambda x: jnp.ones_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else None,
-        values.outputs,
-    )
-    adjoints = graph.backward(values, ones)
+    adjoints = graph.backward(values, unit_cotangent(values))
     nodes = [node for node in graph.nodes if node.index in graph.active]
     good = dict(
         zip(

@@ -315,7 +315,7 @@ class Graph:
 
     def _fitting(self, node: Node, given: Any, what: str) -> Any:
         """An array for a node; Python numbers take on its dtype."""
-        fits = type(given) in _NUMBERS and type(given) in _NUMBERS[: _rank(node.dtype) + 1]
+        fits = type(given) in _NUMBERS[: _rank(node.dtype) + 1]
         array = jnp.asarray(given, node.dtype) if fits else jnp.asarray(given)
         if array.shape != node.shape:
             raise ShapeError(

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet.errors import ArgumentError
 from funcnet.graph.node import Node, Operation
-from funcnet.graph.sweeps import PerNode, carriers, pulled_rows
+from funcnet.graph.sweeps import PerNode, carriers, check_edge, pulled_rows
 from funcnet.structure import Structure
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalJacobian", "between", "structure_of"]
 
-LARGEST = 65536
+_LARGEST = 65536
 """Matrices with more entries than this are not written down."""
 
 
@@ -51,14 +50,10 @@ class LocalJacobian:
 
 def between(graph: Graph, node: Node, parent: Node, values: PerNode | None) -> LocalJacobian:
     """The Jacobian of `node` by `parent`."""
-    if parent.index not in node.parents:
-        raise ArgumentError(
-            f"local_jacobian: {node.name} is not computed from {parent.name}, but from "
-            f"{', '.join(graph.nodes[p].name for p in node.parents) or 'nothing'}"
-        )
+    check_edge("local_jacobian", graph, parent, node)
     matrix = None
     is_active = {node.index, parent.index} <= graph.active
-    if values is not None and is_active and node.size * parent.size <= LARGEST:
+    if values is not None and is_active and node.size * parent.size <= _LARGEST:
         rows = jnp.eye(node.size, dtype=node.dtype).reshape(node.size, *node.shape)
         pulled = pulled_rows(node, values, rows, {parent.index}).get(parent.index)
         zero = jnp.zeros((node.size, parent.size), node.dtype)

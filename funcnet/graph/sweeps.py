@@ -27,10 +27,12 @@ __all__ = [
     "Values",
     "backward",
     "carriers",
+    "check_edge",
     "forward",
     "pullback",
     "pulled_rows",
     "tangents",
+    "unit_cotangent",
 ]
 
 
@@ -127,11 +129,7 @@ class PerEdge(Mapping[Any, Any]):
 
     def __getitem__(self, edge: tuple[NodeLike, NodeLike]) -> Any:
         parent, node = (self.graph[end] for end in edge)
-        if parent.index not in node.parents:
-            raise ArgumentError(
-                f"edge: {node.name} is not computed from {parent.name}, but from "
-                f"{', '.join(self.graph.nodes[p].name for p in node.parents) or 'nothing'}"
-            )
+        check_edge("edge", self.graph, parent, node)
         if (parent.index, node.index) in self._arrays:
             return self._arrays[parent.index, node.index]
         is_active = parent.index in self.graph.active
@@ -249,6 +247,24 @@ def pushforward(node: Node, values: PerNode, moved: Mapping[int, Any]) -> Any:
     places = tuple(i for i in local.carriers(operation.result) if read[i] in moved)
     at, along = [values[i] for i in read], [moved[read[i]] for i in places]
     return _run(local.pushforward, node, at, along, operation.result, places)
+
+
+def unit_cotangent(values: PerNode) -> PyTree:
+    """1 for every entry of the outputs; None for integers."""
+    ones = [
+        jnp.ones(node.shape, node.dtype) if node.differentiable else None
+        for node in (values.graph.nodes[i] for i in values.graph.outputs)
+    ]
+    return values.graph.out_tree.unflatten(ones)
+
+
+def check_edge(name: str, graph: Graph, parent: Node, node: Node) -> None:
+    """Raise unless there is an edge."""
+    if parent.index not in node.parents:
+        raise ArgumentError(
+            f"{name}: {node.name} is not computed from {parent.name}, but from "
+            f"{', '.join(graph.nodes[p].name for p in node.parents) or 'nothing'}"
+        )
 
 
 def _check_values(graph: Graph, values: PerNode) -> None:

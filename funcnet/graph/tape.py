@@ -262,7 +262,8 @@ class Tape:
 
         Raises:
             ShapeError: The target is no single number.
-            ArgumentError: A variable was released.
+            DTypeError: It is an integer.
+            ArgumentError: A variable was released, or is none of this tape.
         """
         every = [target, *jax.tree.leaves(sources, is_leaf=_is_variable)]
         if any(not _is_variable(v) or v.tape is not self for v in every):

@@ -26,7 +26,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.interpreters import partial_eval as pe
 
 from funcnet.errors import RuleError
-from funcnet.jaxprs import look_inside, register_opener
+from funcnet.jaxprs import depends_on, look_inside, register_opener
 
 __all__ = [
     "Application",
@@ -57,15 +57,6 @@ def trace_flat(fun: Callable[..., Sequence[Any]], avals: Sequence[Any]) -> Close
 def used_inputs(jaxpr: ClosedJaxpr) -> list[bool]:
     """Which inputs the outputs are computed from."""
     return list(pe.dce_jaxpr(jaxpr.jaxpr, [True] * len(jaxpr.out_avals))[1])
-
-
-def _depends_on(jaxpr: ClosedJaxpr, marked: Sequence[bool]) -> list[bool]:
-    """Which outputs may depend on a marked input (never misses one)."""
-    reached = {id(v) for v, mark in zip(jaxpr.jaxpr.invars, marked, strict=True) if mark}
-    for eqn in jaxpr.jaxpr.eqns:
-        if any(id(v) in reached for v in eqn.invars):
-            reached.update(id(v) for v in eqn.outvars)
-    return [id(v) in reached for v in jaxpr.jaxpr.outvars]
 
 
 def prune_outputs(jaxpr: Any, kept: Sequence[bool]) -> ClosedJaxpr:
@@ -289,7 +280,7 @@ class _BatchedApplication:
     def _linearize(self, live: tuple[bool, ...]) -> tuple[ClosedJaxpr, LinearMap]:
         residuals, linear = self.inner.linearize(live)
         in_axes = (0,) * len(self.differentiable) + self.axes
-        mapped = _depends_on(residuals, [axis is not None for axis in in_axes])
+        mapped = depends_on(residuals, [axis is not None for axis in in_axes])
         kept_axes = tuple(0 if m else None for m in mapped)
         avals = [*self.primal.out_avals, *self.avals]
         residuals = self.batch.map(residuals, avals, in_axes, kept_axes)
@@ -408,7 +399,7 @@ def _rule_transpose(cotangents: Any, *args: Any, application: Application) -> An
     unknown = [ad.is_undefined_primal(x) for x in args]
     live = application.widen(unknown)
     residuals, linear = application.linearize(live)
-    if any(_depends_on(residuals, [True] * len(cotangents) + unknown)):
+    if any(depends_on(residuals, [True] * len(cotangents) + unknown)):
         raise RuleError(
             f"{application.name}: cannot transpose it: it is not linear in the argument asked for"
         )
