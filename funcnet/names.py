@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
-from funcnet import tree
 from funcnet.errors import ArgumentError
 
 __all__ = ["name"]
@@ -48,9 +47,9 @@ def name(x: T, path: str) -> T:
     """
     if not isinstance(path, str) or not path:
         raise ArgumentError(f"name: the name must be a text of at least one letter, got {path!r}")
-    leaves, structure = jax.tree.flatten(x)
-    named: list[Any] = [
-        checkpoint_name(leaf, "/".join(filter(None, [path, below])))
-        for leaf, below in zip(leaves, tree.paths(x), strict=True)
-    ]
-    return jax.tree.unflatten(structure, named)
+
+    def named(keys: Any, leaf: Any) -> Any:
+        below = jax.tree_util.keystr(keys, simple=True, separator="/")
+        return checkpoint_name(leaf, "/".join(filter(None, [path, below])))
+
+    return jax.tree_util.tree_map_with_path(named, x)

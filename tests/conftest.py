@@ -55,12 +55,15 @@ def check_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
 
 
+_SHARING = ("tests/conformance/", "tests/graph/pictures/test_browser.py")
+
+
 class _ByRow(LoadScopeScheduling):
     """Each test goes to the process that is free, but those that share what was compiled to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith("tests/conformance/") and "[" in nodeid:
-            return nodeid.partition("[")[2]  # all laws of one row
+        if nodeid.startswith(_SHARING) and "[" in nodeid:
+            return nodeid.partition("[")[2]  # all laws of one row, or all looks at one page
         return nodeid.partition("[")[0] if "random_programs" in nodeid else nodeid
 
 

@@ -28,7 +28,7 @@ def test_names_are_seen_by_graphs() -> None:
 
 def test_every_leaf_of_a_tree_has_its_path() -> None:
     def f(x: Any) -> Any:
-        state = name({"c": jnp.sin(x), "h": [jnp.cos(x), jnp.exp(x)]}, "cell")
+        state: Any = name({"c": jnp.sin(x), "h": [jnp.cos(x), jnp.exp(x)]}, "cell")
         return state["c"] * state["h"][0] * state["h"][1]
 
     assert [n.name for n in trace(f, 1.0).nodes[1:4]] == ["cell/c", "cell/h/0", "cell/h/1"]

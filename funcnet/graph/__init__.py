@@ -9,12 +9,13 @@ function that JAX can trace.
 from __future__ import annotations
 
 from funcnet.graph.descent import Step, descend
-from funcnet.graph.explain import Explanation, explain
+from funcnet.graph.explain import Explanation, Summand, explain, summands
 from funcnet.graph.flow import Culprit, Flow, find_nan, flow
 from funcnet.graph.graph import Graph
 from funcnet.graph.local_jacobians import LocalJacobian
 from funcnet.graph.node import Node, Operation
 from funcnet.graph.paths import Path, Paths
+from funcnet.graph.pictures import Page, Picture, to_dot, to_html, to_svg, to_text
 from funcnet.graph.sweeps import Adjoints, PerNode, Values
 from funcnet.graph.tape import Tape, Variable
 from funcnet.graph.tracing import inside, trace
@@ -28,10 +29,13 @@ __all__ = [
     "LocalJacobian",
     "Node",
     "Operation",
+    "Page",
     "Path",
     "Paths",
     "PerNode",
+    "Picture",
     "Step",
+    "Summand",
     "Tape",
     "Values",
     "Variable",
@@ -40,5 +44,10 @@ __all__ = [
     "find_nan",
     "flow",
     "inside",
+    "summands",
+    "to_dot",
+    "to_html",
+    "to_svg",
+    "to_text",
     "trace",
 ]

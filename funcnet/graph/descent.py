@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from funcnet.errors import ArgumentError
 from funcnet.graph.graph import Graph
 from funcnet.graph.sweeps import Adjoints, Values
 
-__all__ = ["Step", "descend"]
+__all__ = ["Step", "descend", "moved"]
 
 
 @dataclass(frozen=True)
@@ -62,39 +63,75 @@ def descend(
         >>> [float(step.loss) for step in islice(descend(graph, 0.0, learning_rate=0.25), 3)]
         [9.0, 2.25, 0.5625]
     """
-    moving = {argnums} if isinstance(argnums, int) else set(argnums)
-    if wrong := [i for i in moving if not 0 <= i < len(args)]:
-        raise ArgumentError(
-            f"descend: argnums has {wrong[0]}, but {graph.name} has {len(args)} arguments"
-        )
-    return _steps(graph, args, learning_rate, moving)
+    _check_moving("descend", graph, argnums)
+    return _steps(graph, args, learning_rate, argnums)
+
+
+def moved(
+    name: str,
+    graph: Graph,
+    values: Values,
+    adjoints: Adjoints,
+    learning_rate: float,
+    argnums: int | Sequence[int],
+) -> tuple[Any, ...]:
+    """The arguments after a step; None, leaf by leaf, for those that do not move.
+
+    Args:
+        name: Who asks, for errors.
+        graph: The graph.
+        values: What `Graph.forward` returned.
+        adjoints: What `Graph.backward` returned.
+        learning_rate: The length of the step.
+        argnums: Which arguments move.
+
+    Returns:
+        One tree per argument.
+
+    Raises:
+        ArgumentError: `argnums` names an argument that is not there, or one with integers in it.
+    """
+    moving = _check_moving(name, graph, argnums)
+    none_is_leaf = lambda leaf: leaf is None  # noqa: E731
+
+    def one(i: int, w: Any, w_bar: Any) -> Any:
+        return _moved(name, w, w_bar, learning_rate) if i in moving else None
+
+    return tuple(
+        jax.tree.map(partial(one, i), value, bar, is_leaf=none_is_leaf)
+        for i, (value, bar) in enumerate(zip(values.inputs, adjoints.inputs, strict=True))
+    )
 
 
 def _steps(
-    graph: Graph, args: tuple[Any, ...], learning_rate: float, moving: set[int]
+    graph: Graph, args: tuple[Any, ...], learning_rate: float, argnums: int | Sequence[int]
 ) -> Iterator[Step]:
     while True:
         values = graph.forward(*args)
         adjoints = graph.backward(values)
-        new_args = tuple(
-            jax.tree.map(
-                lambda w, w_bar: _moved(w, w_bar, learning_rate),
-                values.inputs[i],
-                bar,
-                is_leaf=lambda leaf: leaf is None,
-            )
-            if i in moving
-            else arg
-            for i, (arg, bar) in enumerate(zip(args, adjoints.inputs, strict=True))
-        )
+        after = moved("descend", graph, values, adjoints, learning_rate, argnums)
+        moving = _check_moving("descend", graph, argnums)
+        new_args = tuple(after[i] if i in moving else arg for i, arg in enumerate(args))
         yield Step(args, values, adjoints, new_args)
         args = new_args
 
 
-def _moved(w: Any, w_bar: Any, learning_rate: float) -> Any:
+def _check_moving(name: str, graph: Graph, argnums: int | Sequence[int]) -> set[int]:
+    moving, count = (
+        {argnums} if isinstance(argnums, int) else set(argnums),
+        len(graph.in_tree.children()),
+    )
+    if wrong := [i for i in moving if not 0 <= i < count]:
+        raise ArgumentError(
+            f"{name}: argnums has {wrong[0]}, but {graph.name} has {count} arguments"
+        )
+    return moving
+
+
+def _moved(name: str, w: Any, w_bar: Any, learning_rate: float) -> Any:
     if w_bar is None:
         raise ArgumentError(
-            f"descend: an argument that moves has integers in it, {w.dtype}{list(w.shape)}; "
+            f"{name}: an argument that moves has integers in it, {w.dtype}{list(w.shape)}; "
             "argnums says which arguments move"
         )
     # Of a complex number the direction of steepest ascent is the conjugate of JAX's gradient.

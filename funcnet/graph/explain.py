@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-import numpy as np
+from typing import Any, NamedTuple
 
 from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node
 from funcnet.graph.sweeps import Adjoints, Values, carriers, unit_cotangent
-from funcnet.graph.text import expression, is_plain_product, number_text
+from funcnet.graph.text import array_text, expression, is_plain_product, number_text
 from funcnet.graph.tracing import trace
 from funcnet.report import Table, format_number
 from funcnet.typing import PyTree
 
-__all__ = ["Explanation", "contribution", "explain"]
-
-_FEW = 6
-"""Arrays with no more entries than this are written out."""
+__all__ = ["Explanation", "Summand", "contribution", "explain", "summands"]
 
 
 @dataclass(frozen=True)
@@ -102,66 +95,58 @@ def explain(
     if cotangent is None:
         cotangent = unit_cotangent(values)
     adjoints = graph.backward(values, cotangent)
-    rows = [(node.name, expression(graph, node), _text(values[node])) for node in graph.nodes]
+    rows = [(node.name, expression(graph, node), array_text(values[node])) for node in graph.nodes]
     forward = Table(
         ["node", "is", "value"], rows, title="Step 1, forward: values in topological order"
     )
     backward = Table(
         ["adjoint", "is", "value"],
-        list(_backward_rows(graph, adjoints, cotangent)),
+        list(_backward_rows(graph, adjoints)),
         title="Step 2, backward: adjoints in reverse order",
     )
     return Explanation(graph, values, adjoints, forward, backward)
 
 
-def _backward_rows(graph: Graph, adjoints: Adjoints, cotangent: Any) -> Iterator[tuple[Any, ...]]:
-    seeds = dict[int, Any]()
-    for index, seed in graph.seeds(cotangent):
-        seeds[index] = seeds[index] + seed if index in seeds else seed
+def _backward_rows(graph: Graph, adjoints: Adjoints) -> Iterator[tuple[Any, ...]]:
     for node in reversed(graph.nodes):
         if node.index not in graph.active:
             continue
-        terms = [
-            (contribution(graph, child, node), adjoints.edge[node.index, child.index])
-            for child in (graph.nodes[i] for i in graph.children[node.index])
-            if node.index in carriers(child)
-        ]
-        if node.index in seeds:
-            terms.insert(0, (_given(seeds[node.index]), seeds[node.index]))
-        name, value = f"{node.name}_bar", _text(adjoints.node[node])
+        terms = summands(graph, adjoints, node)
+        name, value = f"{node.name}_bar", array_text(adjoints.node[node])
         if len(terms) < 2:
-            yield name, terms[0][0] if terms else "0", value
+            yield name, terms[0].text if terms else "0", value
             continue
         yield name, " + ".join(f"P{k + 1}" for k in range(len(terms))), value
-        for k, (text, part) in enumerate(terms):
-            yield f"P{k + 1}", text, _text(part)
+        for k, term in enumerate(terms):
+            yield f"P{k + 1}", term.text, array_text(term.value)
 
 
-def _given(seed: Any) -> str:
-    text = _text(seed)
-    return text if isinstance(text, str) else format_number(text)
+class Summand(NamedTuple):
+    """One of the terms whose sum is the adjoint of a node.
+
+    Attributes:
+        child: The node that it comes back from; None for the cotangent of an output.
+        text: What it is, in symbols.
+        value: What it is, in numbers.
+    """
+
+    child: Node | None
+    text: str
+    value: Any
 
 
-def _text(value: Any) -> Any:
-    """A number; the entries of a small array; else its type and how large its entries are."""
-    if jnp.issubdtype(value.dtype, jax.dtypes.extended):
-        return str(value.dtype)
-    array = np.asarray(value)
-    if array.ndim == 0:
-        return array.item() if array.dtype.kind in "iuf" else str(array.item())
-    if array.size <= _FEW:
-        return _listed(array)
-    if array.dtype.kind not in "iufbc":
-        return f"{array.dtype}{list(array.shape)}"
-    least, most = (float(f(np.abs(array))) for f in (np.min, np.max))
-    shape = ", ".join(map(str, array.shape))
-    return f"[{shape}], |.| {format_number(least)} to {format_number(most)}"
-
-
-def _listed(array: np.ndarray) -> str:
-    if array.ndim == 0:
-        return format_number(float(array)) if array.dtype.kind in "iuf" else str(array.item())
-    return f"[{', '.join(map(_listed, array))}]"
+def summands(graph: Graph, adjoints: Adjoints, node: Node) -> list[Summand]:
+    """The terms ``P1 + P2 + ...`` whose sum is the adjoint of a node."""
+    terms = [
+        Summand(child, contribution(graph, child, node), adjoints.edge[node, child])
+        for child in (graph.nodes[i] for i in graph.children[node.index])
+        if node.index in carriers(child)
+    ]
+    if node.index in adjoints.given:
+        seed = adjoints.given[node.index]
+        text = array_text(seed)
+        terms.insert(0, Summand(None, text if isinstance(text, str) else format_number(text), seed))
+    return terms
 
 
 # What an edge hands back, in symbols

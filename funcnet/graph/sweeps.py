@@ -107,11 +107,17 @@ class Adjoints:
             them alone: make an argument of what shall have an adjoint.
         edge: ``edge[parent, node]`` is what came back from `node` to `parent`; 0 where the adjoint
             of the node is, None where the parent has none.
+        given: What the cotangent gave to each output, by index: where the sweep began.
     """
 
     def __init__(
-        self, graph: Graph, node: Mapping[int, Any], edge: Mapping[tuple[int, int], Any]
+        self,
+        graph: Graph,
+        given: Mapping[int, Any],
+        node: Mapping[int, Any],
+        edge: Mapping[tuple[int, int], Any],
     ) -> None:
+        self.given = given
         self.node = _AdjointPerNode(graph, node)
         self.edge = PerEdge(graph, edge)
 
@@ -174,17 +180,17 @@ def _value(node: Node, arrays: Mapping[int, Any]) -> Any:
 def backward(graph: Graph, values: PerNode, cotangent: Any = None) -> Adjoints:
     """Step 2: the adjoint of every node, in reverse topological order."""
     _check_values(graph, values)
-    adjoint: dict[int, Any] = {}
-    edge: dict[tuple[int, int], Any] = {}
+    given: dict[int, Any] = {}
     for index, seed in graph.seeds(cotangent):
-        adjoint[index] = adjoint[index] + seed if index in adjoint else seed
+        given[index] = given[index] + seed if index in given else seed
+    adjoint, edge = dict(given), dict[tuple[int, int], Any]()
     for node in reversed(graph.nodes):
         if node.index not in adjoint:
             continue  # no output depends on it
         for parent, part in pullback(node, values, adjoint[node.index], graph.active).items():
             edge[parent, node.index] = part
             adjoint[parent] = adjoint[parent] + part if parent in adjoint else part
-    return Adjoints(graph, adjoint, edge)
+    return Adjoints(graph, given, adjoint, edge)
 
 
 def pullback(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from funcnet.graph.node import Node, Operation
@@ -13,7 +15,16 @@ from funcnet.report import Table, format_number
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
 
-__all__ = ["describe", "expression", "is_plain_product", "number_text", "short_source", "type_of"]
+__all__ = [
+    "WRITTEN",
+    "array_text",
+    "describe",
+    "expression",
+    "is_plain_product",
+    "number_text",
+    "short_source",
+    "type_of",
+]
 
 
 def describe(graph: Graph) -> Table:
@@ -67,6 +78,32 @@ def number_text(value: Any) -> str:
     if array.dtype == bool:
         return str(bool(array))
     return format_number(float(array)) if array.dtype.kind in "iuf" else str(array)
+
+
+WRITTEN = 6
+"""Arrays with no more entries than this are written out."""
+
+
+def array_text(value: Any) -> Any:
+    """A number; the entries of a small array; else its shape and how large its entries are."""
+    if jnp.issubdtype(value.dtype, jax.dtypes.extended):
+        return str(value.dtype)
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return array.item() if array.dtype.kind in "iuf" else str(array.item())
+    if array.size <= WRITTEN:
+        return _listed(array)
+    if array.dtype.kind not in "iufbc":
+        return f"{array.dtype}{list(array.shape)}"
+    least, most = (float(f(np.abs(array))) for f in (np.min, np.max))
+    shape = ", ".join(map(str, array.shape))
+    return f"[{shape}], |.| {format_number(least)} to {format_number(most)}"
+
+
+def _listed(array: np.ndarray) -> str:
+    if array.ndim == 0:
+        return format_number(float(array)) if array.dtype.kind in "iuf" else str(array.item())
+    return f"[{', '.join(map(_listed, array))}]"
 
 
 # One function for each way to write an operation: names of operands and the operation to text.

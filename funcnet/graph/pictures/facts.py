@@ -1,0 +1,113 @@
+"""What a page is told about an array: its entries if few, else a heat map and statistics."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet.graph.pictures.cards import number
+from funcnet.graph.text import WRITTEN
+from funcnet.report import format_number
+
+__all__ = ["facts_of"]
+
+FEW = 64
+"""Arrays with no more entries than this are told entry by entry; only larger ones than `WRITTEN`
+have a heat map and statistics."""
+ROWS, COLUMNS = 24, 48
+"""The most cells of a heat map; each is the mean of a block of entries."""
+
+
+def facts_of(value: Any, *, brief: bool = False) -> dict[str, Any] | None:
+    """An array as JSON can say it.
+
+    Args:
+        value: The array, or None.
+        brief: Leave heat map and statistics of large arrays away.
+
+    Returns:
+        Its text, its shape, and its entries or a heat map and statistics.
+    """
+    if value is None:
+        return None
+    facts: dict[str, Any] = {"text": number(value), "shape": list(value.shape)}
+    if jnp.issubdtype(value.dtype, jax.dtypes.extended):
+        return facts
+    array = np.asarray(value)
+    array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    if array.size <= FEW:
+        facts["entries"] = _entries(array)
+    if array.size <= WRITTEN or brief:
+        return facts
+    is_complex = array.dtype.kind == "c"
+    real = np.abs(array) if is_complex else array
+    note = "of absolute values" if is_complex else ""
+    stats = _statistics(real)
+    span = " to ".join(stats[end] for end in ("least", "most") if end in stats)
+    return facts | {"range": span or "NaN", "heat": _heat(real, note), "stats": stats}
+
+
+def _entries(array: np.ndarray) -> Any:
+    """Nested lists of numbers; what JSON has no number for is a text."""
+    if array.ndim:
+        return [_entries(row) for row in array]
+    entry = array.item()
+    if isinstance(entry, complex):
+        return str(entry)
+    return entry if math.isfinite(entry) else str(entry)
+
+
+def _statistics(array: np.ndarray) -> dict[str, str]:
+    good = array[np.isfinite(array)]
+    if not good.size:
+        return {"not finite": format_number(array.size)}
+    # Divided by the largest first, so that no square overflows.
+    most = float(np.max(np.abs(good))) or 1.0
+    scaled = good / most
+    return {
+        "mean": format_number(float(np.mean(scaled)) * most),
+        "std": format_number(float(np.std(scaled)) * most),
+        "least": format_number(float(np.min(good))),
+        "most": format_number(float(np.max(good))),
+        "norm": format_number(float(np.linalg.norm(scaled)) * most),
+        "zeros": f"{np.mean(good == 0):.1%} of {array.size:,}",
+        "not finite": format_number(array.size - good.size) if good.size < array.size else "",
+    }
+
+
+def _heat(array: np.ndarray, note: str) -> dict[str, Any]:
+    """Means of blocks over the largest of them, as bytes: 0 is -1, 127 is 0, 254 is 1, 255 NaN."""
+    matrix = array.reshape(-1, array.shape[-1])
+    if matrix.shape[0] == 1 and matrix.shape[1] > COLUMNS:  # a long vector is folded
+        width = min(COLUMNS, math.ceil(matrix.size**0.5) * 2)
+        matrix = np.pad(matrix[0], (0, -matrix.size % width)).reshape(-1, width)
+    blocks = _means(_means(matrix, ROWS, 0), COLUMNS, 1)
+    good = np.isfinite(blocks)
+    most = float(np.max(np.abs(blocks[good]), initial=0.0))
+    share = np.where(good, blocks, 0.0) / (most or 1.0)
+    codes = np.where(good, np.round(127 * (1 + share)), 255).astype(np.uint8)
+    is_block = blocks.size < array.size
+    notes = [note, "each cell the mean of a block" if is_block else ""]
+    return {
+        "rows": blocks.shape[0],
+        "columns": blocks.shape[1],
+        "most": format_number(most),
+        "cells": base64.b64encode(codes.tobytes()).decode(),
+        "note": ", ".join(filter(None, notes)),
+    }
+
+
+def _means(matrix: np.ndarray, most: int, axis: int) -> np.ndarray:
+    """At most so many stretches along an axis, each as its mean."""
+    length = matrix.shape[axis]
+    if length <= most:
+        return matrix
+    cuts = np.linspace(0, length, most + 1).astype(int)
+    sums = np.add.reduceat(matrix, cuts[:-1], axis=axis)
+    counts = np.diff(cuts)
+    return sums / (counts[:, None] if axis == 0 else counts)
