@@ -16,6 +16,8 @@ from typing import Annotated
 import jax
 import typer
 
+from funcnet.cli.draw import MODELS, Drawing
+from funcnet.cli.draw import draw as do_draw
 from funcnet.cli.terminal import complain, one_line
 from funcnet.cli.train import MOST_SEEDS, Options
 from funcnet.cli.train import train as do_train
@@ -69,6 +71,12 @@ def _positive(value: float) -> float:
 def _below_one(value: float) -> float:
     if not 0 <= value < 1:
         raise typer.BadParameter(f"{value} is not in the range 0<=x<1.")
+    return value
+
+
+def _known_model(value: str | None) -> str | None:
+    if value is not None and value not in MODELS:
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(sorted(MODELS))}.")
     return value
 
 
@@ -173,3 +181,87 @@ def train(
     except KeyboardInterrupt:  # which typer would take without a word
         complain("interrupted; nothing is saved")
         return 130
+
+
+@app.command()
+def graph(
+    function: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FUNCTION", help="What to draw: module:function, or file.py:function."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            callback=_known_model,
+            help=f"Draw the loss of a model on a few digits instead: {', '.join(sorted(MODELS))}.",
+        ),
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE",
+            help="An argument of the function, as often as it has some: 0.5, [[1.0, 2.0]], "
+            '{"w": 1.0}, float32[8,3] for random numbers, or a .npy file.',
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write; .html, .svg, .dot or .txt says what. A file that is there is "
+            "replaced. By default a new page, called as the function.",
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option(callback=_positive, help="Of the update that the page shows.")
+    ] = Drawing.learning_rate,
+    argnum: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0,
+            help="Which argument the update moves, from 0; by default all real ones, of a "
+            "model the parameters.",
+        ),
+    ] = None,
+    hidden: Annotated[
+        str, typer.Option(metavar="WIDTHS", help="Widths of the hidden layers of --model mlp.")
+    ] = ",".join(map(str, Drawing.hidden)),
+    unroll: Annotated[
+        bool, typer.Option("--unroll", help="Follow loops and branches for these arguments.")
+    ] = False,
+    open_rules: Annotated[
+        bool, typer.Option("--open-rules", help="Show what rules are computed with.")
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, max=_LARGEST_SEED, help="Seed of all random numbers.")
+    ] = Drawing.seed,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only where the picture is.")
+    ] = False,
+) -> int:
+    """Draw a function as a graph, with all values and adjoints.
+
+    The page steps through backpropagation: forwards, backwards, and the update.
+
+    funcnet graph lecture.py:f --arg 2.0 --arg 0.5
+
+    funcnet graph --model mlp
+    """
+    return do_draw(
+        Drawing(
+            function=function,
+            model=model,
+            args=tuple(arg or ()),
+            out=out,
+            learning_rate=learning_rate,
+            argnums=tuple(argnum or ()),
+            hidden=_parse_widths(hidden),
+            unroll=unroll,
+            open_rules=open_rules,
+            seed=seed,
+            quiet=quiet,
+        )
+    )
