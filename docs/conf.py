@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "myst_parser",
     "mathml",
+    "pictures",
     "rooms",
 ]
 exclude_patterns = ["_build", "extensions"]

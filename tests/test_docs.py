@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import types
@@ -54,6 +55,19 @@ def public_names(module: ModuleType) -> Iterator[tuple[str, Any]]:
 def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     snippets.run(ROOT / page)
+
+
+def test_pages_that_are_shown_are_drawn(tmp_path: Path) -> None:
+    pictures = importlib.import_module("pictures")
+    shown = [s for p in PAGES for s in re.findall(r'src="_static/(.*?)"', (ROOT / p).read_text())]
+    assert sorted(shown) == sorted(pictures.PAGES)
+    pictures.draw(tmp_path)
+    assert set(shown) <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_picture_in_the_readme_is_the_one_that_is_drawn(tmp_path: Path) -> None:
+    importlib.import_module("pictures").draw(tmp_path)
+    assert (tmp_path / "lecture.svg").read_text() == (ROOT / "docs/_static/lecture.svg").read_text()
 
 
 @pytest.mark.parametrize("name", MODULES)

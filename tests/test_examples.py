@@ -49,6 +49,13 @@ def test_linear_collapse_is_exact() -> None:
     np.testing.assert_allclose(one["bias"], b1 @ w2 + b2, rtol=1e-12)
 
 
+def test_backpropagation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    total, gradient, written = load("backpropagation").main(tmp_path)
+    assert total == pytest.approx(gradient, rel=1e-6) == pytest.approx(2 + np.cos(0.5), rel=1e-6)
+    assert all(path.read_text().startswith(("<svg", "<!DOCTYPE html>")) for path in written)
+    assert "x2_bar   P1 + P2          2.878" in capsys.readouterr().out
+
+
 def test_logistic_regression(capsys: pytest.CaptureFixture[str]) -> None:
     result = load("logistic_regression").main()
     assert result["accuracy"] > 0.97

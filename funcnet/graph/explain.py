@@ -136,7 +136,25 @@ class Summand(NamedTuple):
 
 
 def summands(graph: Graph, adjoints: Adjoints, node: Node) -> list[Summand]:
-    """The terms ``P1 + P2 + ...`` whose sum is the adjoint of a node."""
+    """The terms ``P1 + P2 + ...`` whose sum is the adjoint of a node.
+
+    Args:
+        graph: The graph.
+        adjoints: What `Graph.backward` returned.
+        node: The node.
+
+    Returns:
+        One for each edge out of the node along which a derivative comes back, and one for the
+        cotangent of an output.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from funcnet.graph import summands, trace
+        >>> graph = trace(lambda x1, x2: jnp.sin(x2) + x1 * x2, 2.0, 0.0)
+        >>> adjoints = graph.backward(graph.forward(2.0, 0.0))
+        >>> [(term.text, float(term.value)) for term in summands(graph, adjoints, graph["x2"])]
+        [('a1_bar cos(x2)', 1.0), ('a2_bar x1', 2.0)]
+    """
     terms = [
         Summand(child, contribution(graph, child, node), adjoints.edge[node, child])
         for child in (graph.nodes[i] for i in graph.children[node.index])

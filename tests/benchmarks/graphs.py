@@ -3,22 +3,31 @@
     python -m tests.benchmarks.graphs [--nodes 10000] [--rounds 31]
 
 prints the seconds for a graph of that many nodes, after a first run that compiles its few different
-operations, and the time of the compiled backward sweep over that of ``jax.grad`` under ``jax.jit``.
+operations, and the time of the compiled backward sweep over that of ``jax.grad`` under ``jax.jit``;
+then what the page of a graph costs: to write it, and, where there is a Chromium, to open it, to
+open all of its groups and to take a step then.
 """
 
 from __future__ import annotations
 
 import argparse
+import html
+import json
+import re
+import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import funcnet.primitives as fn
-from funcnet.graph import trace
+from funcnet.graph import to_html, trace
 from tests.benchmarks.paired import paired
 
 # Operations in turn: elementwise, reductions, products, gathers, rules.
@@ -77,6 +86,56 @@ def sweep_seconds(nodes: int) -> tuple[int, list[tuple[str, float]]]:
     return len(graph.nodes), parts
 
 
+TIMED = """<script>
+(() => {
+  const seen = { open: performance.now() };
+  const timed = (name, key) => {
+    const start = performance.now();
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    document.body.getBoundingClientRect();
+    seen[name] = performance.now() - start;
+  };
+  let closed;
+  const start = performance.now();
+  do {
+    closed = document.querySelectorAll(".group.closed").length;
+    timed("", "o");
+  } while (document.querySelectorAll(".group.closed").length);
+  seen["open all groups"] = performance.now() - start;
+  timed("one step", "ArrowRight");
+  delete seen[""];
+  document.body.innerHTML = `<pre id="seen">${JSON.stringify(seen)}</pre>`;
+})();
+</script></body>"""
+
+
+def page_seconds(nodes: int) -> tuple[int, list[tuple[str, float]]]:
+    """The seconds to write the page of a graph, and what a browser takes for it."""
+    f = long_chain(nodes)
+    graph = trace(f, X)
+    values = graph.forward(X)
+    adjoints = graph.backward(values)
+    to_html(graph, values, adjoints)  # compiles, and loads the layout library
+    start = time.perf_counter()
+    page = to_html(graph, values, adjoints, learning_rate=0.1)
+    parts = [("write the page", time.perf_counter() - start)]
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        print("no Chromium here: the page is not opened")
+        return len(graph.nodes), parts
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "page.html"
+        path.write_text(page.replace("</body>", TIMED), encoding="utf-8")
+        flags = ("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom")
+        profile = f"--user-data-dir={folder}/profile"
+        command = [browser, *flags, profile, path.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.findall(r'<pre id="seen">(.*?)</pre>', done.stdout)
+    parts += [(name, ms / 1000) for name, ms in json.loads(html.unescape(found[0])).items()]
+    return len(graph.nodes), parts
+
+
 def mlp_loss(params: Any, x: Any) -> Any:
     for w in params:
         x = fn.tanh(fn.linear(x, w))
@@ -95,6 +154,9 @@ def main() -> None:
     for name, seconds in parts:
         print(f"{name}: {seconds:.2f} s")
     print(f"together: {sum(seconds for _, seconds in parts):.2f} s")
+    for nodes in (1_000, 5_000):
+        count, parts = page_seconds(nodes)
+        print(f"page of {count} nodes: " + ", ".join(f"{name} {s:.2f} s" for name, s in parts))
     for width, batch in ((32, 32), (256, 256)):
         params = [jax.random.normal(jax.random.key(i), (width, width)) * 0.1 for i in range(4)]
         x = jnp.ones((batch, width))

@@ -113,7 +113,6 @@ function setOpen(g, open) {
     view.inside.replaceChildren(view.grid);
   }
   label(g);
-  if (open) refresh();
 }
 
 function card(i) {
@@ -132,6 +131,7 @@ function card(i) {
   element.onclick = () => choose(i);
   element.onkeydown = (event) => { if (event.key === "Enter") choose(i); };
   cards.set(i, element);
+  write(i, element);
   return element;
 }
 
@@ -145,12 +145,14 @@ function fact(kind) {
 
 function refresh() {
   let isWritten = false;
-  for (const [i, element] of cards) {
-    const node = graph.nodes[i], moved = node.after && knownAt.update[i] <= now;
-    isWritten = show(element.querySelector(".value"), moved ? node.after : node.value, knownAt.value[i] <= now) || isWritten;
-    isWritten = show(element.querySelector(".adjoint"), node.adjoint, knownAt.adjoint[i] <= now) || isWritten;
-  }
+  for (const [i, element] of cards) isWritten = write(i, element) || isWritten;
   return isWritten;
+}
+
+function write(i, element) {
+  const node = graph.nodes[i], moved = node.after && knownAt.update[i] <= now;
+  const value = show(element.querySelector(".value"), moved ? node.after : node.value, knownAt.value[i] <= now);
+  return show(element.querySelector(".adjoint"), node.adjoint, knownAt.adjoint[i] <= now) || value;
 }
 
 function show(element, array, isKnown) {
@@ -371,6 +373,12 @@ function seen(i) {                        // the card, or the outermost closed g
   return outermost === undefined ? cards.get(i) : views[outermost].element;
 }
 
+function reveal(element) {                // by scrolling the stage alone, not a page around this one
+  const box = element.getBoundingClientRect(), frame = stage.getBoundingClientRect(), margin = 24;
+  const by = (low, high, from, to) => (low < from + margin ? low - from - margin : Math.max(0, high - to + margin));
+  stage.scrollBy(by(box.left, box.right, frame.left, frame.right), by(box.top, box.bottom, frame.top, frame.bottom));
+}
+
 function go(to) {
   now = Math.max(0, Math.min(steps.length, to));
   const step = steps[now - 1];
@@ -396,7 +404,7 @@ function go(to) {
   else mark();
   if (step) {
     choose(step.node);
-    seen(step.node).scrollIntoView({ block: "nearest", inline: "nearest" });
+    reveal(seen(step.node));
   }
 }
 const first = (phase) => steps.findIndex((step) => step.phase === phase);
@@ -419,7 +427,6 @@ function zoom(factor) {
 }
 function openAll(open) {
   for (let g = 1; g < graph.groups.length; g++) if (views[g]) setOpen(g, open);
-  refresh();
   draw();
 }
 
@@ -461,7 +468,6 @@ if (!steps.length) byId("controls").hidden = true;
 const wishes = new URLSearchParams(location.hash.slice(1));
 if (wishes.has("theme")) document.documentElement.dataset.theme = wishes.get("theme");
 choose(graph.outputs[0] ?? 0);
-refresh();
 // As large as fits, as far as letters stay readable.
 zoom(Math.max(0.8, Math.min(1.7, (stage.clientWidth - 40) / canvas.offsetWidth, (stage.clientHeight - 40) / canvas.offsetHeight)));
 go(Number(wishes.get("step") ?? 0));
