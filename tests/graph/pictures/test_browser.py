@@ -53,6 +53,9 @@ def visit(page: str, folder: Path, size: str = "1280,900") -> Any:
     return json.loads(html.unescape(found[0]))
 
 
+DAILY = ("lecture", "scopes", "50 layers")
+
+
 def pages() -> dict[str, tuple[Any, Any, Any]]:
     """Functions, their arguments, and which of these move."""
     return {
@@ -64,7 +67,12 @@ def pages() -> dict[str, tuple[Any, Any, Any]]:
     }
 
 
-@pytest.fixture(scope="module", params=list(pages()))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name in DAILY else pytest.mark.long) for name in pages()
+    ],
+)
 def visited(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     f, args, argnums = pages()[request.param]
     found = swept(f, args)

@@ -19,7 +19,7 @@ from funcnet.graph import to_html, trace
 from funcnet.graph.pictures.facts import facts_of
 from funcnet.graph.pictures.rulebook import code_of
 from funcnet.primitives import relu
-from tests.graph.pictures.pictured import CASES, lecture, network_loss, swept
+from tests.graph.pictures.pictured import CASES, DAILY, lecture, network_loss, swept
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -34,7 +34,12 @@ def array(facts: Any) -> np.ndarray:
     return np.array(facts["entries"], np.float64).reshape(facts["shape"])
 
 
-@pytest.fixture(params=CASES, ids=[case[0] for case in CASES])
+@pytest.fixture(
+    params=[
+        pytest.param(case, id=case[0], marks=() if case[0] in DAILY else pytest.mark.long)
+        for case in CASES
+    ]
+)
 def case(request: Any) -> Any:
     _, f, args, has_reverse = request.param
     args = jax.tree.map(jnp.asarray, args)
