@@ -45,8 +45,18 @@
     }
     return found;
   }
+  function loose() {                       // arrows that do not begin and end at something, or cannot be seen
+    const things = [...solid(), ...all(".lane, .port").filter(inSight)].map(rect), origin = rect(one("#canvas"));
+    const touches = (p, side) => things.some((q) => Math.abs(p.x + origin.left - q[side]) < 2
+      && q.top - 2 < p.y + origin.top && p.y + origin.top < q.bottom + 2);
+    return all("#arrows path.arrow").filter((path) => {
+      const length = path.getTotalLength(), [start, end] = [path.getPointAtLength(0), path.getPointAtLength(length)];
+      const isShown = length > 12;
+      return !(isShown && touches(start, "right") && (touches(end, "left") || touches(end, "right")));
+    }).map((path) => path.getAttribute("d"));
+  }
   function state() {
-    return { overlaps: overlaps(), behind: behind(), cards: all(".card").filter(inSight).length,
+    return { overlaps: overlaps(), behind: behind(), loose: loose(), cards: all(".card").filter(inSight).length,
       closed: all(".group.closed").filter(inSight).length,
       open: all(".group:not(.closed)").filter(inSight).length };
   }
@@ -73,7 +83,7 @@
   }
   const total = seen.steps.length;
   seen.times["all steps"] = performance.now() - begun;
-  seen.end = { adjoint: Object.fromEntries(all(".card .fact.adjoint:not(.unknown)").map((e) =>
+  seen.end = { ...state(), adjoint: Object.fromEntries(all(".card .fact.adjoint:not(.unknown)").map((e) =>
     [e.closest(".card").dataset.node, e.querySelector(".number").textContent])) };
 
   if (total) {
@@ -91,6 +101,8 @@
       check(button.dataset.phase, () => button.click(), first);
     }
     check("End", () => press("End"), total);
+    check("back from the end", () => press("ArrowLeft"), total - 1);
+    check("next to the end", () => press("ArrowRight"), total);
     check("play stops at the end", () => { one("#play").click(); one("#play").click(); }, total);
     check("follow", () => { press("Home"); one("#follow").click(); press("ArrowRight"); }, 1);
     seen.clicked["the active card is in sight"] = all(".card.active").filter(inSight).length === 1;

@@ -76,7 +76,7 @@ def pages() -> dict[str, tuple[Any, Any, Any]]:
 def visited(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     f, args, argnums = pages()[request.param]
     found = swept(f, args)
-    page = to_html(*found, learning_rate=0.1, argnums=argnums)
+    page = to_html(*found, learning_rate=0.0123, argnums=argnums)
     return f, args, found, visit(page, tmp_path_factory.mktemp("page"))
 
 
@@ -101,6 +101,10 @@ def test_arrows_and_numbers_of_the_lecture(visited: Any) -> None:
     assert seen["start"]["known"] == {"value": 0, "adjoint": 0}
     if f is lecture:
         assert [step["arrows"] for step in seen["steps"]] == [1, 2, 2, 0, 1, 1, 2, 1, 0, 0]
+        assert seen["steps"][6]["narration"] == (
+            "Backward, step 4 of 5\nx2_bar = P1 + P2 = 2.878\n"
+            "P1 = a1_bar cos(x2) = 0.8776\nP2 = a2_bar x1 = 2"
+        )
         shown = [seen["end"]["adjoint"][str(i)] for i in graph.inputs]
         assert shown == [f"{float(g):.4g}" for g in jax.grad(f, (0, 1))(*args)]
 
@@ -119,9 +123,9 @@ def test_groups_open_and_close(visited: Any) -> None:
 
 def test_nothing_overlaps(visited: Any) -> None:
     *_, seen = visited
-    for state in ("first", "opened", "closed"):
-        assert seen[state]["overlaps"] == []
-        assert seen[state]["behind"] == []
+    for state in ("first", "end", "opened", "closed"):
+        for fault in ("overlaps", "behind", "loose"):
+            assert seen[state][fault] == [], (state, fault)
     assert seen["first"]["chrome"] == [] and seen["first"]["sideways"] is False
 
 

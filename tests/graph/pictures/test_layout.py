@@ -156,6 +156,15 @@ def test_fifty_layers_are_a_dozen_boxes() -> None:
     assert len(root.items) < 16 and opened(root) == {root}
 
 
+def test_groups_stay_closed_where_they_would_crowd_the_picture() -> None:
+    loss, args = network_loss(9)
+    root = groups_of(trace(loss, *args))
+    inside = sum(len(item.items) for item in root.items if isinstance(item, Group))
+    assert len(root.items) < 40 < len(root.items) + inside < 80
+    assert opened(root) == {root}
+    assert opened(root, most=80) == set(root.groups)
+
+
 def test_the_layout_is_the_same_each_time() -> None:
     loss, args = network_loss(3)
 

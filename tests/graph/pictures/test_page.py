@@ -174,6 +174,8 @@ def test_what_is_no_number_is_said_in_words(x: float) -> None:
     assert set(data["nodes"][0]["value"]["entries"]) == {str(x)}
     large = facts_of(jnp.full((20, 20), x).at[0, 0].set(1.0))
     assert large is not None and large["stats"]["not finite"] == "399"
+    cells = np.frombuffer(base64.b64decode(large["heat"]["cells"]), np.uint8)
+    assert np.sum(cells == 255) == 399
 
 
 @pytest.mark.parametrize(
