@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from funcnet.errors import ArgumentError
+from funcnet.errors import ArgumentError, DTypeError
 
 __all__ = ["name"]
 
@@ -30,10 +31,11 @@ def name(x: T, path: str) -> T:
         path: The name, with slashes if it has several parts.
 
     Returns:
-        `x`, unchanged.
+        `x`, unchanged, as JAX's arrays.
 
     Raises:
         ArgumentError: `path` is no text, or empty.
+        DTypeError: A leaf is no array.
 
     Example:
         >>> import jax.numpy as jnp
@@ -50,6 +52,10 @@ def name(x: T, path: str) -> T:
 
     def named(keys: Any, leaf: Any) -> Any:
         below = jax.tree_util.keystr(keys, simple=True, separator="/")
-        return checkpoint_name(leaf, "/".join(filter(None, [path, below])))
+        whole = "/".join(filter(None, [path, below]))
+        try:
+            return checkpoint_name(jnp.asarray(leaf), whole)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DTypeError(f"name: {whole} is no array that JAX can hold: {leaf!r}") from error
 
     return jax.tree_util.tree_map_with_path(named, x)

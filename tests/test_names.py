@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet.errors import ArgumentError
+from funcnet.errors import ArgumentError, DTypeError
 from funcnet.graph import trace
 from funcnet.names import name
 
@@ -62,6 +62,20 @@ def test_policies_save_by_name() -> None:
 
     shapes = [[r.shape for r in residuals(which)] for which in ("h", "other")]
     assert len(shapes[0]) > len(shapes[1])
+
+
+def test_only_arrays_have_names() -> None:
+    for wrong in ("abc", object(), 2**70):
+        with pytest.raises(DTypeError, match="name: h/x is no array"):
+            name({"x": wrong}, "h")
+
+
+def test_a_name_that_is_taken_gets_a_number() -> None:
+    def f(x: Any) -> Any:
+        return name(jnp.sin(x), "h") * name(jnp.cos(x), "h (2)") * name(jnp.exp(x), "h")
+
+    found = [node.name for node in trace(f, 1.0).nodes]
+    assert found == ["x", "h", "h (2)", "a1", "h (3)", "a2"]
 
 
 @pytest.mark.parametrize("wrong", ["", None, 3])

@@ -16,8 +16,9 @@ from typing import Annotated
 import jax
 import typer
 
-from funcnet.cli.draw import MODELS, Drawing
+from funcnet.cli.draw import Drawing
 from funcnet.cli.draw import draw as do_draw
+from funcnet.cli.subject import MODELS
 from funcnet.cli.terminal import complain, one_line
 from funcnet.cli.train import MOST_SEEDS, Options
 from funcnet.cli.train import train as do_train
@@ -227,8 +228,11 @@ def graph(
         ),
     ] = None,
     hidden: Annotated[
-        str, typer.Option(metavar="WIDTHS", help="Widths of the hidden layers of --model mlp.")
-    ] = ",".join(map(str, Drawing.hidden)),
+        str | None,
+        typer.Option(
+            metavar="WIDTHS", help="Widths of the hidden layers of --model mlp, by default 16,16."
+        ),
+    ] = None,
     unroll: Annotated[
         bool, typer.Option("--unroll", help="Follow loops and branches for these arguments.")
     ] = False,
@@ -250,18 +254,21 @@ def graph(
 
     funcnet graph --model mlp
     """
-    return do_draw(
-        Drawing(
-            function=function,
-            model=model,
-            args=tuple(arg or ()),
-            out=out,
-            learning_rate=learning_rate,
-            argnums=tuple(argnum or ()),
-            hidden=_parse_widths(hidden),
-            unroll=unroll,
-            open_rules=open_rules,
-            seed=seed,
-            quiet=quiet,
-        )
+    options = Drawing(
+        function=function,
+        model=model,
+        args=tuple(arg or ()),
+        out=out,
+        learning_rate=learning_rate,
+        argnums=tuple(argnum or ()),
+        hidden=None if hidden is None else _parse_widths(hidden),
+        unroll=unroll,
+        open_rules=open_rules,
+        seed=seed,
+        quiet=quiet,
     )
+    try:
+        return do_draw(options)
+    except KeyboardInterrupt:  # which typer would take without a word
+        complain("interrupted; nothing is drawn")
+        return 130

@@ -98,8 +98,11 @@ class Builder:
             if not wanted:
                 count += 1
                 wanted = f"a{count}"
-            taken[wanted] = taken.get(wanted, 0) + 1
-            unique = wanted if taken[wanted] == 1 else f"{wanted} ({taken[wanted]})"
+            unique = wanted
+            while unique in taken:
+                taken[wanted] += 1
+                unique = f"{wanted} ({taken[wanted]})"
+            taken[unique] = 1
             fields = {k: v for k, v in vars(node).items() if k != "name"}
             named.append(Node(name=unique, **fields))
         return named

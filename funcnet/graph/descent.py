@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -117,10 +118,13 @@ def _steps(
 
 
 def _check_moving(name: str, graph: Graph, argnums: int | Sequence[int]) -> set[int]:
-    moving, count = (
-        {argnums} if isinstance(argnums, int) else set(argnums),
-        len(graph.in_tree.children()),
-    )
+    given = argnums if isinstance(argnums, Iterable) else (argnums,)
+    if wrong_type := [i for i in given if isinstance(i, bool) or not hasattr(i, "__index__")]:
+        raise ArgumentError(
+            f"{name}: argnums must be a number from 0 or several, got {wrong_type[0]!r}"
+        )
+    moving = set(map(operator.index, given))
+    count = len(graph.in_tree.children())
     if wrong := [i for i in moving if not 0 <= i < count]:
         raise ArgumentError(
             f"{name}: argnums has {wrong[0]}, but {graph.name} has {count} arguments"

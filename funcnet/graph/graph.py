@@ -287,7 +287,9 @@ class Graph:
 
     def seeds(self, cotangent: PyTree) -> list[tuple[int, Any]]:
         """The cotangents of the outputs that have any, each with the index of its node."""
-        if cotangent is None and self.outputs:
+        if cotangent is None and not any(self.nodes[i].differentiable for i in self.outputs):
+            return []
+        if cotangent is None:
             if len(self.outputs) != 1 or self.nodes[self.outputs[0]].shape:
                 shapes = [self.nodes[i].shape for i in self.outputs]
                 raise ArgumentError(

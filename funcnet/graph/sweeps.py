@@ -87,6 +87,12 @@ class Values(PerNode):
             wanted.pop()
         return found[node.index]
 
+    def whole(self) -> Values:
+        """The same with every value; itself if none is missing."""
+        if len(self._arrays) == len(self.graph.nodes):
+            return self
+        return forward(self.graph, *self.inputs)
+
     def _kept(self, indices: tuple[int, ...]) -> dict[int, Any]:
         return {i: self._arrays[i] for i in indices if i in self._arrays}
 

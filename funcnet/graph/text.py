@@ -89,20 +89,21 @@ def array_text(value: Any) -> Any:
     if jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return str(value.dtype)
     array = np.asarray(value)
+    if array.dtype.kind not in "iufbc":  # bfloat16 and its like, which NumPy does not know
+        array = array.astype(np.float64)
     if array.ndim == 0:
         return array.item() if array.dtype.kind in "iuf" else str(array.item())
     if array.size <= WRITTEN:
         return _listed(array)
-    if array.dtype.kind not in "iufbc":
-        return f"{array.dtype}{list(array.shape)}"
-    least, most = (float(f(np.abs(array))) for f in (np.min, np.max))
+    sizes = np.abs(array if array.dtype.kind in "fc" else array.astype(np.float64))
+    least, most = float(np.min(sizes)), float(np.max(sizes))
     shape = ", ".join(map(str, array.shape))
     return f"[{shape}], |.| {format_number(least)} to {format_number(most)}"
 
 
 def _listed(array: np.ndarray) -> str:
     if array.ndim == 0:
-        return format_number(float(array)) if array.dtype.kind in "iuf" else str(array.item())
+        return format_number(float(array)) if array.dtype.kind == "f" else str(array.item())
     return f"[{', '.join(map(_listed, array))}]"
 
 

@@ -15,10 +15,10 @@ from jax.extend.core import ClosedJaxpr
 from funcnet.errors import ArgumentError, DTypeError, FuncnetError
 from funcnet.graph.builder import OWN_DERIVATIVES, Builder, Place
 from funcnet.graph.graph import Graph
-from funcnet.graph.node import Node
+from funcnet.graph.node import Node, Operation
 from funcnet.jaxprs import Body, argument_paths, look_inside
 
-__all__ = ["inside", "trace", "traced"]
+__all__ = ["inside", "inside_of", "trace", "traced"]
 
 
 def trace(
@@ -88,21 +88,26 @@ def inside(graph: Graph, node: Node) -> dict[str, Graph]:
         {'cond[0]': 'cos', 'cond[1]': 'sin'}
     """
     operation = node.operation
-    bodies = () if operation is None else look_inside(operation.eqn).bodies
-    return {_label(body, node): _graph_of(graph, body, node) for body in bodies}
+    if operation is None:
+        return {}
+    names = ["" if i is None else graph.nodes[i].name for i in operation.operands]
+    return inside_of(operation, names)
 
 
-def _label(body: Body, node: Node) -> str:
-    return body.label or node.op
+def inside_of(operation: Operation, names: Sequence[str]) -> dict[str, Graph]:
+    """The functions inside an operation, with names for its operands; without one x1, x2, ..."""
+    return {
+        body.label or operation.name: _graph_of(body.label or operation.name, body, names)
+        for body in look_inside(operation.eqn).bodies
+    }
 
 
-def _graph_of(graph: Graph, body: Body, node: Node) -> Graph:
-    assert node.operation is not None
-    builder = Builder(_label(body, node), False)
-    read = [node.operation.operands[i] for i in body.inputs]
+def _graph_of(label: str, body: Body, names: Sequence[str]) -> Graph:
+    builder = Builder(label, False)
+    read = [names[i] for i in body.inputs]
     inputs = [
-        builder.given("input", f"x{k + 1}" if i is None else graph.nodes[i].name, aval, None)
-        for k, (i, aval) in enumerate(zip(read, body.jaxpr.in_avals, strict=True))
+        builder.given("input", name or f"x{k + 1}", aval, None)
+        for k, (name, aval) in enumerate(zip(read, body.jaxpr.in_avals, strict=True))
     ]
     outputs = [builder.node_of(atom) for atom in builder.add(body.jaxpr, inputs, Place())]
     in_tree = jax.tree.structure(tuple(0 for _ in inputs))

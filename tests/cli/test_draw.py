@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from funcnet.cli import main
-from funcnet.cli.draw import MODELS
+from funcnet.cli.subject import MODELS
 
 SOURCE = """
 import jax, jax.numpy as jnp
@@ -30,6 +31,15 @@ def tree(params, x):
 
 def broken(x):
     raise RuntimeError("out of order")
+
+def leaves(x):
+    raise SystemExit(3)
+
+def interrupted(x):
+    raise KeyboardInterrupt
+
+def chosen(x):
+    return jnp.argmax(x, -1)
 
 class Net:
     @staticmethod
@@ -136,7 +146,8 @@ def test_integers_and_several_outputs_are_noted(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_models(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["graph", "--model", model, "--hidden", "5,4"]) == 0
+    hidden = ["--hidden", "5,4"] if model == "mlp" else []
+    assert main(["graph", "--model", model, *hidden]) == 0
     data = data_of(f"{model}.html")
     moving = [data["nodes"][move["node"]]["name"] for move in data["moves"]]
     if model == "mlp":
@@ -168,14 +179,60 @@ def test_models(model: str, capsys: pytest.CaptureFixture[str]) -> None:
         ("drawn_module:f --arg 1.0 --arg 2.0 --out no/f.svg", "No such file"),
         ("drawn_module:f --arg 1.0 --arg 2.0 --argnum 7", "argnums has 7"),
         ("drawn_module:halve --arg 6.0", "trace with --unroll"),
+        ("drawn_module:leaves --arg 6.0", "leaves raised SystemExit"),
+        ("ends.py:f --arg 6.0", "cannot import ends.py: SystemExit"),
+        ("drawn_module:number.x.y", "drawn_module has no 'number.x.y'"),
+        ("drawn_module:f --arg str[3] --arg 2.0", "str is no type of numbers"),
+        ("drawn_module:f --arg [100000000000] --arg 2.0", r"--arg \[100000000000\]"),
+        ("drawn_module:f --arg words.npy --arg 2.0", "--arg words.npy"),
+        ("drawn_module:f --arg empty.npy --arg 2.0", "--arg empty.npy"),
+        ("drawn_module:f --arg " + "[" * 5000 + " --arg 2.0", "expected a number"),
+        ("drawn_module:f --arg 1.0 --arg 2.0 --hidden 3", "--hidden goes with --model mlp"),
+        ("--model logistic --hidden 3", "--hidden goes with --model mlp"),
+        ("drawn_module:f --arg 1.0 --arg 2.0 --out f.svg --argnum 1", "--argnum goes with a page"),
     ],
 )
 def test_what_cannot_be_drawn(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("ends.py").write_text("import sys; sys.exit(0)")
+    np.save("words.npy", np.array(["a", "b"]))
+    Path("empty.npy").write_bytes(b"")
     assert main(["graph", *words.split()]) == 1
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
     assert re.search(message, line), line
     assert captured.out == "" and [n for n in os.listdir() if n.endswith((".html", ".svg"))] == []
+
+
+def test_a_file_finds_its_neighbours_and_its_dataclasses() -> None:
+    Path("sub").mkdir()
+    Path("sub/drawn_neighbour.py").write_text("factor = 3.0")
+    Path("sub/drawn_uses.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "import drawn_neighbour\n"
+        "@dataclass\nclass Options:\n    factor: float = drawn_neighbour.factor\n"
+        "def f(x):\n    return Options().factor * x\n"
+    )
+    assert main(["graph", "sub/drawn_uses.py:f", "--arg", "2.0", "-q"]) == 0
+    assert data_of("f.html")["nodes"][0]["adjoint"]["entries"] == 3.0
+
+
+def test_files_here_do_not_stand_in_for_pythons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(Path.cwd())])
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    Path("colorsys.py").write_text("raise RuntimeError('the wrong one')")
+    Path("drawn_importer.py").write_text("import colorsys\ndef f(x):\n    return 2.0 * x\n")
+    assert main(["graph", "drawn_importer.py:f", "--arg", "2.0", "-q"]) == 0
+
+
+def test_integers_as_outputs_have_no_backward_sweep() -> None:
+    assert main(["graph", "drawn_module:chosen", "--arg", "float32[4,3]", "-q"]) == 0
+    assert data_of("chosen.html")["nodes"][-1]["adjoint"] is None
+
+
+def test_an_interrupt_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["graph", "drawn_module:interrupted", "--arg", "1.0"]) == 130
+    assert capsys.readouterr().err == "funcnet: interrupted; nothing is drawn\n"
 
 
 def test_an_unknown_model_is_a_wrong_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from funcnet.graph.node import Node
-from funcnet.graph.pictures.cards import card_lines
+from funcnet.graph.pictures.cards import card_lines, checked, printable
 from funcnet.graph.pictures.groups import Group, groups_of
-from funcnet.graph.sweeps import Adjoints, PerNode
+from funcnet.graph.sweeps import Adjoints, Values
 
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["to_dot"]
 
 
-def to_dot(graph: Graph, values: PerNode | None = None, adjoints: Adjoints | None = None) -> str:
+def to_dot(graph: Graph, values: Values | None = None, adjoints: Adjoints | None = None) -> str:
     r"""Write a graph in Graphviz's language.
 
     Args:
@@ -39,6 +39,7 @@ def to_dot(graph: Graph, values: PerNode | None = None, adjoints: Adjoints | Non
           n0 -> n1
         }
     """
+    graph, values, adjoints = checked("to_dot", graph, values, adjoints)
     lines = [
         f"digraph {_quoted(graph.name)} {{",
         "  rankdir=LR",
@@ -51,7 +52,7 @@ def to_dot(graph: Graph, values: PerNode | None = None, adjoints: Adjoints | Non
 
 
 def _inside(
-    graph: Graph, group: Group, values: PerNode | None, adjoints: Adjoints | None, indent: str
+    graph: Graph, group: Group, values: Values | None, adjoints: Adjoints | None, indent: str
 ) -> Iterator[str]:
     for item in group.items:
         if isinstance(item, Node):
@@ -71,5 +72,6 @@ def _shape(graph: Graph, node: Node) -> str:
 
 
 def _quoted(text: str) -> str:
+    text = "\n".join(map(printable, text.split("\n")))
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

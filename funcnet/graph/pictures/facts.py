@@ -39,27 +39,27 @@ def facts_of(value: Any, *, brief: bool = False) -> dict[str, Any] | None:
     if jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return facts
     array = np.asarray(value)
-    array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    if array.dtype.kind not in "iufbc":  # bfloat16 and its like, which NumPy does not know
+        array = array.astype(np.float64)
     if array.size <= FEW:
         facts["entries"] = _entries(array)
     if array.size <= WRITTEN or brief:
         return facts
     is_complex = array.dtype.kind == "c"
-    real = np.abs(array) if is_complex else array
-    note = "of absolute values" if is_complex else ""
+    real = (np.abs(array) if is_complex else array).astype(np.float64)
     stats = _statistics(real)
     span = " to ".join(stats[end] for end in ("least", "most") if end in stats)
-    return facts | {"range": span or "NaN", "heat": _heat(real, note), "stats": stats}
+    heat = _heat(real, "of absolute values" if is_complex else "")
+    return facts | {"range": span or "NaN", "heat": heat, "stats": stats}
 
 
 def _entries(array: np.ndarray) -> Any:
-    """Nested lists of numbers; what JSON has no number for is a text."""
+    """Nested lists of numbers; what JSON, or a browser, has no number for is a text."""
     if array.ndim:
         return [_entries(row) for row in array]
     entry = array.item()
-    if isinstance(entry, complex):
-        return str(entry)
-    return entry if math.isfinite(entry) else str(entry)
+    is_number = not isinstance(entry, complex) and math.isfinite(entry)
+    return entry if is_number and (isinstance(entry, float) or abs(entry) <= 2**53) else str(entry)
 
 
 def _statistics(array: np.ndarray) -> dict[str, str]:
@@ -75,20 +75,18 @@ def _statistics(array: np.ndarray) -> dict[str, str]:
         "least": format_number(float(np.min(good))),
         "most": format_number(float(np.max(good))),
         "norm": format_number(float(np.linalg.norm(scaled)) * most),
-        "zeros": f"{np.mean(good == 0):.1%} of {array.size:,}",
+        "zeros": f"{np.mean(array == 0):.1%} of {array.size:,}",
         "not finite": format_number(array.size - good.size) if good.size < array.size else "",
     }
 
 
 def _heat(array: np.ndarray, note: str) -> dict[str, Any]:
     """Means of blocks over the largest of them, as bytes: 0 is -1, 127 is 0, 254 is 1, 255 NaN."""
-    matrix = array.reshape(-1, array.shape[-1])
-    if matrix.shape[0] == 1 and matrix.shape[1] > COLUMNS:  # a long vector is folded
-        width = min(COLUMNS, math.ceil(matrix.size**0.5) * 2)
-        matrix = np.pad(matrix[0], (0, -matrix.size % width)).reshape(-1, width)
+    largest = float(np.max(np.abs(array), where=np.isfinite(array), initial=0.0)) or 1.0
+    matrix = (array / largest).reshape(-1, array.shape[-1])  # so that no sum overflows
     blocks = _means(_means(matrix, ROWS, 0), COLUMNS, 1)
     good = np.isfinite(blocks)
-    most = float(np.max(np.abs(blocks[good]), initial=0.0))
+    most = float(np.max(np.abs(blocks), where=good, initial=0.0))
     share = np.where(good, blocks, 0.0) / (most or 1.0)
     codes = np.where(good, np.round(127 * (1 + share)), 255).astype(np.uint8)
     is_block = blocks.size < array.size
@@ -96,7 +94,7 @@ def _heat(array: np.ndarray, note: str) -> dict[str, Any]:
     return {
         "rows": blocks.shape[0],
         "columns": blocks.shape[1],
-        "most": format_number(most),
+        "most": format_number(most * largest),
         "cells": base64.b64encode(codes.tobytes()).decode(),
         "note": ", ".join(filter(None, notes)),
     }

@@ -25,6 +25,9 @@ __all__ = ["Group", "Item", "groups_of", "opened"]
 MOST = 24
 """With more operations and groups than this side by side, neighbours are put together."""
 
+DEEPEST = 50
+"""Scopes in scopes beyond this depth are not told apart."""
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -75,6 +78,8 @@ def groups_of(graph: Graph) -> Group:
 
 def _by_scope(nodes: Sequence[Node], depth: int) -> list[Item]:
     """Neighbours with the same scope make a group."""
+    if depth == DEEPEST:
+        return list(nodes)
 
     def part(node: Node) -> str:
         parts = node.scope.split("/") if node.scope else []

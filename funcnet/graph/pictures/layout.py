@@ -97,7 +97,9 @@ def grids_of(graph: Graph, root: Group) -> dict[Group, Grid]:
 def _igraph() -> Any:
     try:
         import igraph
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "igraph":
+            raise
         raise ArgumentError(
             "pictures of graphs are laid out by igraph, which is not installed: "
             "pip install 'funcnet[pictures]', or use to_text or to_dot"

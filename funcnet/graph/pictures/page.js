@@ -42,7 +42,7 @@ if (graph.hasAdjoints) {
 for (const move of graph.moves) {
   const node = graph.nodes[move.node];
   steps.push({ phase: "update", node: move.node, edges: [],
-    text: `${node.name} <- ${node.name} - ${graph.learningRate} ${node.name}_bar = ${move.after.text}` });
+    text: `${move.text} = ${move.after.text}` });
   knownAt.update[move.node] = steps.length;
   node.after = move.after;
 }
@@ -203,7 +203,7 @@ function look(array) {
 }
 
 function entries(value) {
-  const shorten = (x) => (typeof x === "number" ? Number(x.toPrecision(6)).toString() : String(x));
+  const shorten = (x) => (typeof x === "number" && !Number.isInteger(x) ? Number(x.toPrecision(6)).toString() : String(x));
   if (!Array.isArray(value)) return make("pre", "", shorten(value));
   const rows = Array.isArray(value[0]) ? value : [value];
   if (Array.isArray(rows[0][0])) return make("pre", "", JSON.stringify(value));
@@ -467,7 +467,7 @@ byId("slider").max = steps.length;
 if (!steps.length) byId("controls").hidden = true;
 const wishes = new URLSearchParams(location.hash.slice(1));
 if (wishes.has("theme")) document.documentElement.dataset.theme = wishes.get("theme");
-choose(graph.outputs[0] ?? 0);
+if (graph.nodes.length) choose(graph.outputs[0] ?? 0);
 // As large as fits, as far as letters stay readable.
 zoom(Math.max(0.8, Math.min(1.7, (stage.clientWidth - 40) / canvas.offsetWidth, (stage.clientHeight - 40) / canvas.offsetHeight)));
 go(Number(wishes.get("step") ?? 0));

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import html
 import json
+import math
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 
 from funcnet.errors import ArgumentError
 from funcnet.graph.descent import moved
 from funcnet.graph.explain import contribution, summands
 from funcnet.graph.node import Node
+from funcnet.graph.pictures.cards import checked, printable
 from funcnet.graph.pictures.facts import facts_of
 from funcnet.graph.pictures.groups import Group, groups_of, opened
 from funcnet.graph.pictures.layout import Cell, Grid, grids_of
 from funcnet.graph.pictures.rails import to_text
 from funcnet.graph.pictures.rulebook import Rulebook
 from funcnet.graph.pictures.svg import Picture
-from funcnet.graph.sweeps import Adjoints, PerNode, carriers
+from funcnet.graph.sweeps import Adjoints, Values, carriers
 from funcnet.graph.text import expression, short_source, type_of
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ class Page(Picture):
 
 def to_html(
     graph: Graph,
-    values: PerNode | None = None,
+    values: Values | None = None,
     adjoints: Adjoints | None = None,
     *,
     learning_rate: float | None = None,
@@ -80,24 +84,25 @@ def to_html(
         >>> page.startswith("<!DOCTYPE html>"), "x2_bar" in page
         (True, True)
     """
+    graph, values, adjoints = checked("to_html", graph, values, adjoints)
     data = page_data(graph, values, adjoints, learning_rate=learning_rate, argnums=argnums)
     here = files("funcnet.graph.pictures")
-    text = here.joinpath("page.html").read_text(encoding="utf-8")
-    for mark, part in {
+    template = here.joinpath("page.html").read_text(encoding="utf-8")
+    parts = {
         "@STYLE@": here.joinpath("page.css").read_text(encoding="utf-8"),
         "@SCRIPT@": here.joinpath("page.js").read_text(encoding="utf-8"),
-        "@TITLE@": html.escape(data["title"]),
+        "@TITLE@": html.escape(printable(data["title"])),
         "@TEXT@": html.escape(to_text(graph, values, adjoints)),
         # A script element ends at its closing tag, also inside of a text.
         "@DATA@": json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
-    }.items():
-        text = text.replace(mark, part)
-    return Page(text)
+    }
+    # All at once, so that no name of the user's is taken for a mark.
+    return Page(re.sub("|".join(parts), lambda mark: parts[mark[0]], template))
 
 
 def page_data(
     graph: Graph,
-    values: PerNode | None,
+    values: Values | None,
     adjoints: Adjoints | None,
     *,
     learning_rate: float | None = None,
@@ -106,8 +111,10 @@ def page_data(
     """What the page knows: nodes with values, adjoints and rules, groups, and the update."""
     if adjoints is not None and values is None:
         raise ArgumentError("to_html: adjoints are given without the values that they belong to")
-    if learning_rate is not None and adjoints is None:
-        raise ArgumentError("to_html: a learning rate without adjoints; give values and adjoints")
+    if learning_rate is not None:
+        if adjoints is None:
+            raise ArgumentError("to_html: a learning rate without adjoints; give both sweeps")
+        learning_rate = _checked_rate(learning_rate)
     root = groups_of(graph)
     grids = grids_of(graph, root)
     book = Rulebook()
@@ -120,11 +127,22 @@ def page_data(
         "nodes": [_node(graph, node, values, adjoints, book) for node in graph.nodes],
         "rules": book.entries,
         "groups": _groups(root, grids),
-        "learningRate": learning_rate,
         "moves": []
         if learning_rate is None
         else _moves(graph, values, adjoints, learning_rate, argnums),
     }
+
+
+def _checked_rate(learning_rate: Any) -> float:
+    try:
+        rate = float(learning_rate)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if isinstance(learning_rate, bool | str) or not math.isfinite(rate):
+        raise ArgumentError(
+            f"to_html: learning_rate must be a finite number, got {learning_rate!r}"
+        )
+    return rate
 
 
 def _argument(graph: Graph, index: int) -> str:
@@ -132,7 +150,7 @@ def _argument(graph: Graph, index: int) -> str:
 
 
 def _node(
-    graph: Graph, node: Node, values: PerNode | None, adjoints: Adjoints | None, book: Rulebook
+    graph: Graph, node: Node, values: Values | None, adjoints: Adjoints | None, book: Rulebook
 ) -> dict[str, Any]:
     bar = None if adjoints is None else adjoints.node[node]
     return {
@@ -156,7 +174,7 @@ def _node(
             }
             for term in summands(graph, adjoints, node)
         ],
-        "rule": book.number_of(graph, node),
+        "rule": book.number_of(node),
         "back": [
             f"{parent.name}_bar += {contribution(graph, node, parent)}"
             for parent in (graph.nodes[i] for i in carriers(node))
@@ -172,10 +190,17 @@ def _moves(
     after = moved("to_html", graph, values, adjoints, learning_rate, argnums)
     leaves = jax.tree.leaves(after, is_leaf=lambda leaf: leaf is None)
     return [
-        {"node": index, "after": facts_of(leaf)}
+        {"node": index, "after": facts_of(leaf), "text": _move(graph.nodes[index], learning_rate)}
         for index, leaf in zip(graph.inputs, leaves, strict=True)
         if leaf is not None
     ]
+
+
+def _move(node: Node, learning_rate: float) -> str:
+    # Of a complex number the direction of steepest ascent is the conjugate.
+    is_complex = jnp.issubdtype(node.dtype, jnp.complexfloating)
+    bar = f"conj({node.name}_bar)" if is_complex else f"{node.name}_bar"
+    return f"{node.name} <- {node.name} - {learning_rate:g} {bar}"
 
 
 def _groups(root: Group, grids: dict[Group, Grid]) -> list[dict[str, Any]]:

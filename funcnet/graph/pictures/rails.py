@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from funcnet.graph.node import Node
-from funcnet.graph.pictures.cards import number
-from funcnet.graph.sweeps import Adjoints, PerNode
+from funcnet.graph.pictures.cards import checked, number, printable
+from funcnet.graph.sweeps import Adjoints, Values
 from funcnet.graph.text import expression, type_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "to_text"]
 
 
-def to_text(graph: Graph, values: PerNode | None = None, adjoints: Adjoints | None = None) -> str:
+def to_text(graph: Graph, values: Values | None = None, adjoints: Adjoints | None = None) -> str:
     """Draw a graph with letters, for a terminal.
 
     Args:
@@ -44,13 +44,14 @@ def to_text(graph: Graph, values: PerNode | None = None, adjoints: Adjoints | No
         a2  │ ●  sin(x2)  float32[]  value 0.4794  adjoint 1
         a3  ◉─╯  a1 + a2  float32[]  value 1.479   adjoint 1
     """
+    graph, values, adjoints = checked("to_text", graph, values, adjoints)
     return draw(graph, graph.nodes, values, adjoints)
 
 
 def draw(
     graph: Graph,
     nodes: Sequence[Node],
-    values: PerNode | None = None,
+    values: Values | None = None,
     adjoints: Adjoints | None = None,
 ) -> str:
     """The same for some of the nodes, whose parents are all among them."""
@@ -62,7 +63,7 @@ def draw(
         if adjoints is not None:
             bar = adjoints.node[node]
             row.append("" if bar is None else f"adjoint {number(bar)}")
-        rows.append(row)
+        rows.append([printable(cell) for cell in row])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

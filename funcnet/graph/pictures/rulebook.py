@@ -6,7 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 from jax.extend.core import Literal
@@ -14,10 +14,7 @@ from jax.extend.core import Literal
 from funcnet.graph.local import Local, local_of
 from funcnet.graph.node import Node, Operation
 from funcnet.graph.pictures.rails import draw, to_text
-from funcnet.graph.tracing import inside, trace
-
-if TYPE_CHECKING:
-    from funcnet.graph.graph import Graph
+from funcnet.graph.tracing import inside_of, trace
 
 __all__ = ["Rulebook", "code_of"]
 
@@ -36,7 +33,7 @@ class Rulebook:
         self.entries: list[dict[str, Any]] = []
         self._known: dict[tuple[Local, int], int] = {}
 
-    def number_of(self, graph: Graph, node: Node) -> int | None:
+    def number_of(self, node: Node) -> int | None:
         """The number of a node's rule, which is entered if it is new; None for inputs."""
         operation = node.operation
         if operation is None:
@@ -45,9 +42,9 @@ class Rulebook:
         if key not in self._known:
             self._known[key] = len(self.entries)
             rule = operation.rule
-            programs = {
-                f"Inside: {name}": _cut(to_text(part)) for name, part in inside(graph, node).items()
-            }
+            # Operands without names: the rule is told once for all that are alike.
+            parts = inside_of(operation, [""] * len(operation.operands))
+            programs = {f"Inside: {name}": _cut(to_text(part)) for name, part in parts.items()}
             programs["Pullback, step by step"] = _cut(_pullback_text(operation))
             self.entries.append(
                 {

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from funcnet.graph.node import Node
-from funcnet.graph.pictures.cards import card_lines
+from funcnet.graph.pictures.cards import card_lines, checked, printable
 from funcnet.graph.pictures.groups import Group, groups_of, opened
 from funcnet.graph.pictures.layout import Cell, Grid, grids_of
-from funcnet.graph.sweeps import Adjoints, PerNode
+from funcnet.graph.sweeps import Adjoints, Values
 
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
@@ -61,9 +61,7 @@ class Picture(str):
         return target
 
 
-def to_svg(
-    graph: Graph, values: PerNode | None = None, adjoints: Adjoints | None = None
-) -> Picture:
+def to_svg(graph: Graph, values: Values | None = None, adjoints: Adjoints | None = None) -> Picture:
     """Draw a graph, from left to right.
 
     Scopes are boxes around their nodes. In a large graph only as many are open as a reader can
@@ -87,11 +85,12 @@ def to_svg(
         >>> picture.startswith("<svg"), picture.count('class="arrow"')
         (True, 5)
     """
+    graph, values, adjoints = checked("to_svg", graph, values, adjoints)
     root = groups_of(graph)
     drawing = _Drawing(graph, grids_of(graph, root), opened(root), values, adjoints)
     width, height = drawing.inner_size(root)
     parts = [*drawing.group(root, 0.0, 0.0)]
-    label = html.escape(f"The computation graph of {graph.name}")
+    label = html.escape(printable(f"The computation graph of {graph.name}"))
     return Picture(
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" '
         f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">\n'
@@ -125,7 +124,7 @@ class _Drawing:
     graph: Graph
     grids: dict[Group, Grid]
     open: Collection[Group]
-    values: PerNode | None
+    values: Values | None
     adjoints: Adjoints | None
     places: dict[Cell, _Place] = field(default_factory=dict)
 
@@ -135,7 +134,7 @@ class _Drawing:
         if isinstance(cell.item, Node):
             return card_lines(self.graph, cell.item, self.values, self.adjoints)
         assert cell.item is not None
-        return [cell.item.label, f"{len(cell.item.nodes)} nodes"]
+        return [printable(cell.item.label), f"{len(cell.item.nodes)} nodes"]
 
     def size(self, cell: Cell) -> tuple[float, float]:
         if cell.kind != "box":

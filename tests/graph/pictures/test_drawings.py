@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from funcnet.graph import to_dot, to_svg, to_text, trace
+from funcnet.errors import ArgumentError
+from funcnet.graph import to_dot, to_html, to_svg, to_text, trace
 from tests.graph.pictures.pictured import CASES, DAILY, lecture, network_loss, swept
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -134,6 +135,81 @@ def test_svg_arrows_never_run_behind_a_box(case: Any) -> None:
             for left, right, at in ((x0, bend0, y0), (bend1, x1, y1)):
                 runs_behind = left < x + w - 1 and x + 1 < right and y + 1 < at < y + h - 1
                 assert not runs_behind or right - left < 2
+
+
+# What fits a graph, and what does not
+
+DRAW = [to_text, to_dot, to_svg, to_html]
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_only_what_belongs_together_is_drawn(draw: Any) -> None:
+    graph, values, adjoints = swept(lecture, (2.0, 0.5))
+    assert adjoints is not None
+    other = swept(lecture, (2.0, 0.5))
+    name = draw.__name__
+    for wrong in (lecture, None, values):
+        with pytest.raises(ArgumentError, match=f"{name}: the first argument must be a Graph"):
+            draw(wrong)
+    tangents = graph.tangents(values, 1.0, None)
+    unfit: Any
+    for unfit in ((2.0, 0.5), {}, values.outputs, adjoints, tangents):
+        with pytest.raises(ArgumentError, match=f"{name}: values must be what graph.forward"):
+            draw(graph, unfit)
+    for unfit in (values, adjoints.inputs, adjoints.node):
+        with pytest.raises(ArgumentError, match=f"{name}: adjoints must be what graph.backward"):
+            draw(graph, values, unfit)
+    with pytest.raises(ArgumentError, match=f"{name}: the values are those of another graph"):
+        draw(graph, other.values)
+    with pytest.raises(ArgumentError, match=f"{name}: the adjoints are those of another graph"):
+        draw(graph, values, other.adjoints)
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_traced_values_are_refused(draw: Any) -> None:
+    graph = trace(lecture, 2.0, 0.5)
+
+    def drawn(x: Any) -> Any:
+        draw(graph, graph.forward(x, 0.5))
+        return x
+
+    with pytest.raises(ArgumentError, match="draw outside of jit"):
+        jax.jit(drawn)(2.0)
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_values_that_were_dropped_are_there_again(draw: Any) -> None:
+    graph = trace(lecture, 2.0, 0.5)
+    dropped = graph.forward(2.0, 0.5, keep=lambda node: False)
+    assert dropped.whole() is not dropped and dropped.whole().whole() is not None
+    assert draw(graph, dropped) == draw(graph, graph.forward(2.0, 0.5))
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_names_no_file_takes_are_replaced(draw: Any, tmp_path: Path) -> None:
+    def f(x: Any) -> Any:
+        with jax.named_scope("a\x00b"):
+            return jnp.sin(x["k\ud800\x1b\n"]) * 2.0 * x["wide"]
+
+    graph = trace(f, {"k\ud800\x1b\n": 1.0, "wide": 2.0})
+    picture = str(draw(graph))
+    picture.encode()
+    assert not set(picture) & {"\x00", "\x1b"}
+    if draw is to_svg:
+        ElementTree.fromstring(picture)
+    if draw is to_text:
+        assert len(picture.splitlines()) == len(graph.nodes)
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_scopes_in_scopes_without_end(draw: Any) -> None:
+    def f(x: Any, depth: int = 400) -> Any:
+        if not depth:
+            return jnp.sin(x)
+        with jax.named_scope("s"):
+            return f(x, depth - 1) * 2.0
+
+    assert draw(trace(lambda x: f(x), 1.0))
 
 
 def test_a_picture_saves_itself(tmp_path: Path) -> None:

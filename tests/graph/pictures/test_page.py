@@ -160,12 +160,52 @@ def test_no_text_of_the_user_ends_the_script_or_the_markup() -> None:
     assert data_of(page)["nodes"][1]["scope"] == "</script><b>"
 
 
+def test_a_rule_that_several_nodes_share_names_no_operand_of_theirs() -> None:
+    data = data_of(to_html(trace(lambda x, y: relu(x) * relu(y), 1.0, 2.0)))
+    inside = data["rules"][data["nodes"][2]["rule"]]["programs"]["Inside: relu"]
+    assert data["nodes"][2]["rule"] == data["nodes"][3]["rule"] and inside.startswith("x1 ")
+
+
+def test_integers_are_whole_and_flags_are_flags() -> None:
+    whole = facts_of(jnp.array([1234567, 2**53 + 1]))
+    assert whole is not None and whole["entries"] == [1234567, "9007199254740993"]
+    flags = facts_of(jnp.array([True, False]))
+    assert flags is not None and flags["entries"] == [True, False]
+    assert whole["text"] == "[1234567, 9007199254740993]"
+    for dtype in ("int8", "int32"):
+        least = facts_of(jnp.full(9, jnp.iinfo(dtype).min, dtype))
+        assert least is not None and "|.| -" not in least["text"]
+
+
+def test_the_step_of_a_complex_number_says_conjugate() -> None:
+    found = swept(lambda z: jnp.real(z * jnp.conj(z)), (jnp.asarray(1.0 + 2.0j),))
+    (move,) = data_of(to_html(*found, learning_rate=0.1))["moves"]
+    assert move["text"] == "z <- z - 0.1 conj(z_bar)"
+
+
+def test_heat_of_the_largest_numbers() -> None:
+    facts = facts_of(jnp.full((100, 100), 1.5e308))
+    assert facts is not None and facts["heat"]["most"] == "1.5e+308"
+    assert set(base64.b64decode(facts["heat"]["cells"])) == {254}
+
+
+def test_zeros_are_counted_among_all_entries() -> None:
+    facts = facts_of(jnp.array([0, 0, jnp.nan, 1, jnp.inf, 2, 3, 0]))
+    assert facts is not None and facts["stats"]["zeros"] == "37.5% of 8"
+
+
+def test_a_page_of_nothing() -> None:
+    assert data_of(to_html(trace(lambda: ())))["nodes"] == []
+
+
 def test_templates_in_names_are_not_filled() -> None:
     def f(x: Any) -> Any:
         return jnp.sin(x)
 
     f.__name__ = "@DATA@@SCRIPT@"
-    assert data_of(to_html(trace(f, 1.0)))["title"] == "@DATA@@SCRIPT@(x)"
+    page = to_html(trace(f, 1.0))
+    assert data_of(page)["title"] == "@DATA@@SCRIPT@(x)"
+    assert "<title>@DATA@@SCRIPT@(x)</title>" in page
 
 
 @pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf])
@@ -228,6 +268,24 @@ def test_wrong_combinations_are_refused() -> None:
     loss, args = network_loss(1)
     with pytest.raises(ArgumentError, match=r"to_html: .* integers in it"):
         to_html(*swept(loss, args), learning_rate=0.1, argnums=2)
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf, "x", True, [0.1, 0.2], 1j])
+def test_a_rate_is_a_finite_number(rate: Any) -> None:
+    with pytest.raises(ArgumentError, match="to_html: learning_rate must be a finite number"):
+        to_html(*swept(lecture, (2.0, 0.5)), learning_rate=rate)
+
+
+@pytest.mark.parametrize("rate", [np.float32(0.5), jnp.array(0.5), 1])
+def test_any_number_is_a_rate(rate: Any) -> None:
+    data = data_of(to_html(*swept(lecture, (2.0, 0.5)), learning_rate=rate))
+    assert data["moves"][0]["text"] == f"x1 <- x1 - {float(rate):g} x1_bar"
+
+
+@pytest.mark.parametrize("argnums", [True, 1.0, None, "x", [0.5]])
+def test_argnums_are_whole_numbers(argnums: Any) -> None:
+    with pytest.raises(ArgumentError, match="to_html: argnums must be a number from 0"):
+        to_html(*swept(lecture, (2.0, 0.5)), learning_rate=0.1, argnums=argnums)
 
 
 def test_code_is_without_docstring_or_empty() -> None:
