@@ -204,7 +204,7 @@ def graph(
         list[str] | None,
         typer.Option(
             metavar="VALUE",
-            help="An argument of the function, as often as it has some: 0.5, [[1.0, 2.0]], "
+            help="An argument of the function; one --arg for each: 0.5, [[1.0, 2.0]], "
             '{"w": 1.0}, float32[8,3] for random numbers, or a .npy file.',
         ),
     ] = None,
@@ -212,12 +212,12 @@ def graph(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where to write; .html, .svg, .dot or .txt says what. A file that is there is "
-            "replaced. By default a new page, called as the function.",
+            help="Where to write: a page (.html), a picture (.svg), Graphviz (.dot) or text "
+            "(.txt). An existing file is replaced. By default a new page, called as the function.",
         ),
     ] = None,
     learning_rate: Annotated[
-        float, typer.Option(callback=_positive, help="Of the update that the page shows.")
+        float, typer.Option(callback=_positive, help="Step size of the update that the page shows.")
     ] = Drawing.learning_rate,
     argnum: Annotated[
         list[int] | None,
@@ -237,7 +237,7 @@ def graph(
         bool, typer.Option("--unroll", help="Follow loops and branches for these arguments.")
     ] = False,
     open_rules: Annotated[
-        bool, typer.Option("--open-rules", help="Show what rules are computed with.")
+        bool, typer.Option("--open-rules", help="Show the operations inside of rules.")
     ] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=_LARGEST_SEED, help="Seed of all random numbers.")
@@ -248,7 +248,7 @@ def graph(
 ) -> int:
     """Draw a function as a graph, with all values and adjoints.
 
-    The page steps through backpropagation: forwards, backwards, and the update.
+    The page steps through backpropagation with the arrow keys: forwards, backwards, update.
 
     funcnet graph lecture.py:f --arg 2.0 --arg 0.5
 

@@ -113,7 +113,11 @@ def _find(text: str) -> Callable[..., Any]:
         try:
             found = getattr(found, part)
         except Exception as error:
-            names = [n for n in getattr(found, "__dict__", ()) if not n.startswith("_")]
+            names = [
+                name
+                for name, value in getattr(found, "__dict__", {}).items()
+                if callable(value) and not name.startswith("_")
+            ]
             raise Failure(
                 f"{place} has no {name!r}; it has {', '.join(names[:8]) or 'nothing'}"
             ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from funcnet.graph.graph import Graph
-from funcnet.graph.node import Node
+from funcnet.graph.node import Node, Operation
 from funcnet.graph.sweeps import Adjoints, Values, carriers, unit_cotangent
 from funcnet.graph.text import array_text, expression, is_plain_product, number_text
 from funcnet.graph.tracing import trace
@@ -179,22 +179,56 @@ def contribution(graph: Graph, node: Node, parent: Node) -> str:
         for index, literal in zip(operation.operands, operation.literals, strict=True)
     ]
     places = [i for i, index in enumerate(operation.operands) if index == parent.index]
+    ranks = [len(getattr(v.aval, "shape", ())) for v in operation.eqn.invars]
     alias = "matmul" if is_plain_product(operation) else operation.name
     write = _PULLED.get(alias, _unknown) if operation.is_known else _unknown
-    return " + ".join(write(f"{node.name}_bar", names, node.name, place) for place in places)
+    bar = f"{node.name}_bar"
+    return " + ".join(
+        write(_Edge(bar, names, node.name, place, ranks, parent, operation)) for place in places
+    )
 
 
-_Write = Callable[[str, Sequence[str], str, int], str]
-"""The adjoint's name, the operands' names, the node's name and which operand, to text."""
+class _Edge(NamedTuple):
+    """What an edge is written with: names, and how many axes the operands have."""
+
+    bar: str
+    x: Sequence[str]
+    y: str
+    place: int
+    ranks: Sequence[int]
+    parent: Node
+    operation: Operation
 
 
-def _unknown(bar: str, x: Sequence[str], y: str, place: int) -> str:
-    return f"{bar} d{y}/d{x[place]}"
+_Write = Callable[[_Edge], str]
+
+
+def _unknown(edge: _Edge) -> str:
+    return f"{edge.bar} d{edge.y}/d{edge.x[edge.place]}"
 
 
 def _per_operand(*texts: str) -> _Write:
-    """A text for each operand, with {bar}, {x[0]}, {x[1]} and {y} in it."""
-    return lambda bar, x, y, place: texts[min(place, len(texts) - 1)].format(bar=bar, x=x, y=y)
+    """A text for each operand, with {bar}, {x[0]}, {x[1]}, {y} and {shape} in it."""
+    return lambda edge: texts[min(edge.place, len(texts) - 1)].format(
+        bar=edge.bar, x=edge.x, y=edge.y, shape=list(edge.parent.shape), dtype=edge.parent.dtype
+    )
+
+
+def _product(edge: _Edge) -> str:
+    """Of ``x @ w`` and ``x @ w + b``; a vector has no transpose."""
+    (x, w), (left, right), bar = edge.x[:2], edge.ranks[:2], edge.bar
+    if edge.place == 2:
+        return bar if left == 1 else f"sum({bar})"
+    if left == right == 1:
+        return f"{bar} {w if edge.place == 0 else x}"
+    if edge.place == 0:
+        return f"outer({bar}, {w})" if right == 1 else f"{bar} @ {w}^T"
+    return f"outer({x}, {bar})" if left == 1 else f"{x}^T @ {bar}"
+
+
+def _power(edge: _Edge) -> str:
+    n = edge.operation.eqn.params["y"]
+    return f"{edge.bar} {n} {edge.x[0]}" + (f"^{n - 1}" if n != 2 else "")
 
 
 _PULLED: dict[str, _Write] = {
@@ -215,12 +249,11 @@ _PULLED: dict[str, _Write] = {
     **dict.fromkeys(("logistic", "sigmoid"), _per_operand("{bar} {y} (1 - {y})")),
     "log_sigmoid": _per_operand("{bar} sigma(-{x[0]})"),
     "relu": _per_operand("{bar} [{x[0]} > 0]"),
-    **dict.fromkeys(("linear", "matmul"), _per_operand("{bar} @ {x[1]}^T", "{x[0]}^T @ {bar}")),
-    "affine": _per_operand("{bar} @ {x[1]}^T", "{x[0]}^T @ {bar}", "sum of {bar}"),
-    **dict.fromkeys(("reduce_sum", "sum"), _per_operand("{bar}, repeated")),
-    "broadcast_in_dim": _per_operand("sum of {bar}"),
-    **dict.fromkeys(
-        ("reshape", "squeeze", "convert_element_type"), _per_operand("{bar}, as {x[0]}")
-    ),
+    **dict.fromkeys(("linear", "matmul", "affine"), _product),
+    **dict.fromkeys(("reduce_sum", "sum"), _per_operand("broadcast({bar}, {shape})")),
+    "broadcast_in_dim": _per_operand("sum({bar})"),
+    **dict.fromkeys(("reshape", "squeeze"), _per_operand("reshape({bar}, {shape})")),
+    "convert_element_type": _per_operand("{dtype}({bar})"),
+    "integer_pow": _power,
     "transpose": _per_operand("{bar}^T"),
 }  # fmt: skip

@@ -85,7 +85,7 @@ WRITTEN = 6
 
 
 def array_text(value: Any) -> Any:
-    """A number; the entries of a small array; else its shape and how large its entries are."""
+    """A number; the entries of a small array; else its shape, its least and largest entry."""
     if jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return str(value.dtype)
     array = np.asarray(value)
@@ -95,10 +95,12 @@ def array_text(value: Any) -> Any:
         return array.item() if array.dtype.kind in "iuf" else str(array.item())
     if array.size <= WRITTEN:
         return _listed(array)
-    sizes = np.abs(array if array.dtype.kind in "fc" else array.astype(np.float64))
-    least, most = float(np.min(sizes)), float(np.max(sizes))
+    is_complex = array.dtype.kind == "c"
+    sizes = np.abs(array) if is_complex else array.astype(np.float64)
+    least, most = (format_number(float(f(sizes))) for f in (np.min, np.max))
     shape = ", ".join(map(str, array.shape))
-    return f"[{shape}], |.| {format_number(least)} to {format_number(most)}"
+    span = f"{least} to {most}" if least != most else f"all {most}"
+    return f"[{shape}], {'|.| ' * is_complex}{span}"
 
 
 def _listed(array: np.ndarray) -> str:

@@ -31,7 +31,7 @@ def card_lines(
 
 
 def number(value: Any) -> str:
-    """A number; the entries of a small array; else its shape and how large its entries are."""
+    """A number; the entries of a small array; else its shape, its least and largest entry."""
     text = array_text(value)
     return text if isinstance(text, str) else format_number(text)
 

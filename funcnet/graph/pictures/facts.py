@@ -48,7 +48,8 @@ def facts_of(value: Any, *, brief: bool = False) -> dict[str, Any] | None:
     is_complex = array.dtype.kind == "c"
     real = (np.abs(array) if is_complex else array).astype(np.float64)
     stats = _statistics(real)
-    span = " to ".join(stats[end] for end in ("least", "most") if end in stats)
+    ends = dict.fromkeys(stats[end] for end in ("least", "most") if end in stats)
+    span = " to ".join(ends) if len(ends) != 1 else f"all {next(iter(ends))}"
     heat = _heat(real, "of absolute values" if is_complex else "")
     return facts | {"range": span or "NaN", "heat": heat, "stats": stats}
 

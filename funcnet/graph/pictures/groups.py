@@ -20,7 +20,7 @@ from funcnet.graph.node import Node
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
 
-__all__ = ["Group", "Item", "groups_of", "opened"]
+__all__ = ["Group", "Item", "groups_of", "open_at_first"]
 
 MOST = 24
 """With more operations and groups than this side by side, neighbours are put together."""
@@ -138,7 +138,7 @@ def _routes(group: Group, above: tuple[Group, ...]) -> Iterator[tuple[Node, tupl
 
 
 def _without_single(group: Group) -> Group:
-    """A group of one is that one."""
+    """A group of one is that one; its label goes, for the node tells its scope itself."""
     items: list[Item] = []
     for item in group.items:
         inner = _without_single(item) if isinstance(item, Group) else item
@@ -151,7 +151,7 @@ def _without_single(group: Group) -> Group:
     return Group(group.label, tuple(items))
 
 
-def opened(root: Group, most: int = 40) -> set[Group]:
+def open_at_first(root: Group, most: int = 40) -> set[Group]:
     """The groups that are open at first: depth by depth, until the picture is full.
 
     Args:

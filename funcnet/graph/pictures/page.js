@@ -29,12 +29,7 @@ if (graph.hasAdjoints) {
   for (let i = graph.nodes.length - 1; i >= 0; i--) {
     const node = graph.nodes[i];
     if (!node.adjoint) continue;
-    const names = node.terms.map((term, k) => (node.terms.length > 1 ? `P${k + 1}` : term.text));
-    const lines = [`${node.name}_bar = ${names.join(" + ") || "0"}` + equals(names.join(""), node.adjoint)];
-    if (node.terms.length > 1) {
-      node.terms.forEach((term, k) => lines.push(`P${k + 1} = ${term.text}` + equals(term.text, term.value)));
-    }
-    steps.push({ phase: "backward", node: i, text: lines.join("\n"),
+    steps.push({ phase: "backward", node: i, text: backwardText(node),
       edges: node.terms.filter((term) => term.from !== null).map((term) => [i, term.from]) });
     knownAt.adjoint[i] = steps.length;
   }
@@ -46,6 +41,22 @@ for (const move of graph.moves) {
   knownAt.update[move.node] = steps.length;
   node.after = move.after;
 }
+function backwardText(node) {
+  const bar = `${node.name}_bar`, count = node.terms.length;
+  if (!count) return `${bar} = 0: no path leads from here to the output`;
+  if (count === 1) {
+    const [term] = node.terms, why = term.from === null ? ": here the backward sweep begins" : "";
+    return `${bar} = ${term.text}` + equals(term.text, node.adjoint) + why;
+  }
+  if (count > 3) return `${bar} = P1 + ... + P${count}` + equals("", node.adjoint) + `: the ${count} terms stand on the right`;
+  const sum = node.terms.map((_, k) => `P${k + 1}`).join(" + ");
+  return [`${bar} = ${sum}` + equals(sum, node.adjoint), ...node.terms.map((term, k) => termText(term, k))].join("\n");
+}
+function termText(term, k) {
+  const way = term.from === null ? "from the output itself" : `through ${graph.nodes[term.from].name}`;
+  return `P${k + 1}, ${way}: ${term.text}` + equals(term.text, term.value);
+}
+// " = value", unless that was said already
 function equals(said, array) { return said === array.text || (said === "" && array.text === "0") ? "" : ` = ${array.text}`; }
 
 let now = 0, chosen = null, playing = null;
@@ -128,6 +139,7 @@ function card(i) {
   element.append(name, type);
   if (graph.hasValues) element.append(fact("value"));
   if (graph.hasAdjoints && node.adjoint) element.append(fact("adjoint"));
+  if (node.after) element.append(fact("after"));
   element.onclick = () => choose(i);
   element.onkeydown = (event) => { if (event.key === "Enter") choose(i); };
   cards.set(i, element);
@@ -144,32 +156,29 @@ function fact(kind) {
 // What is known at this step
 
 function refresh() {
-  let isWritten = false;
-  for (const [i, element] of cards) isWritten = write(i, element) || isWritten;
-  return isWritten;
+  for (const [i, element] of cards) write(i, element);
 }
 
 function write(i, element) {
-  const node = graph.nodes[i], moved = node.after && knownAt.update[i] <= now;
-  const value = show(element.querySelector(".value"), moved ? node.after : node.value, knownAt.value[i] <= now);
-  return show(element.querySelector(".adjoint"), node.adjoint, knownAt.adjoint[i] <= now) || value;
+  const node = graph.nodes[i];
+  show(element.querySelector(".value"), node.value, knownAt.value[i] <= now);
+  show(element.querySelector(".adjoint"), node.adjoint, knownAt.adjoint[i] <= now);
+  show(element.querySelector(".after"), node.after, knownAt.update[i] <= now);
 }
 
 function show(element, array, isKnown) {
-  if (!element) return false;
+  if (!element) return;
   // What is not computed yet stands there unseen, so that cards keep their size.
   element.classList.toggle("unknown", !isKnown);
-  if (element.shown === array) return false;
-  element.shown = array;
-  element.querySelector("canvas")?.remove();
+  if (element.shown) return;
+  element.shown = true;
   const number = element.querySelector(".number");
   number.textContent = array.range ?? array.text;
   number.title = array.text;
   if (array.heat) number.before(heat(array.heat));
-  return true;
 }
 
-// Numbers as grey values: dark is negative, light is positive, for any eye and any printer.
+// Numbers as colours: dark is negative, light is positive, for any eye and any printer.
 
 function heat(map) {
   const picture = make("canvas");
@@ -237,15 +246,13 @@ function choose(i) {
   const part = (heading, ...content) => panel.append(make("h3", "", heading), ...content);
   if (node.value && knownAt.value[i] <= now) part("Value", ...look(node.value));
   if (node.adjoint && knownAt.adjoint[i] <= now) {
-    part("Adjoint", ...look(node.adjoint));
-    const several = node.terms.length > 1;
-    part("It is the sum of", list(Object.fromEntries(node.terms.map((term, k) =>
-      [several ? `P${k + 1}` : "P1", `${term.text}` + equals(term.text, term.value)]))));
+    const terms = node.terms.length > 1 ? node.terms.map(termText) : [backwardText(node)];
+    part("Adjoint", ...terms.map((text) => make("div", "term", text)), ...look(node.adjoint));
   }
   if (node.after && knownAt.update[i] <= now) part("After the step", ...look(node.after));
   if (node.rule === null) return;
   const rule = graph.rules[node.rule];
-  part("Rule", list({ formula: rule.formula, source: rule.reference }));
+  if (rule.formula || rule.code || node.back.length) part("Rule", list({ formula: rule.formula, source: rule.reference }));
   for (const back of node.back) panel.append(make("pre", "", back));
   if (rule.code) panel.append(make("pre", "code", rule.code));
   for (const [name, text] of Object.entries(rule.programs)) part(name, make("pre", "", text));
@@ -373,10 +380,16 @@ function seen(i) {                        // the card, or the outermost closed g
   return outermost === undefined ? cards.get(i) : views[outermost].element;
 }
 
-function reveal(element) {                // by scrolling the stage alone, not a page around this one
-  const box = element.getBoundingClientRect(), frame = stage.getBoundingClientRect(), margin = 24;
-  const by = (low, high, from, to) => (low < from + margin ? low - from - margin : Math.max(0, high - to + margin));
-  stage.scrollBy(by(box.left, box.right, frame.left, frame.right), by(box.top, box.bottom, frame.top, frame.bottom));
+// The active box with what it is computed from, if all that fits, else the box alone in the middle;
+// by scrolling the stage, not a page around this one.
+function reveal(elements) {
+  const boxes = elements.map((element) => element.getBoundingClientRect()), frame = stage.getBoundingClientRect();
+  const by = (low, high, from, to) => {
+    const margin = 24, least = Math.min(...boxes.map((box) => box[low])), most = Math.max(...boxes.map((box) => box[high]));
+    if (most - least + 2 * margin > to - from) return (boxes[0][low] + boxes[0][high]) / 2 - (from + to) / 2;
+    return least < from + margin ? least - from - margin : Math.max(0, most - to + margin);
+  };
+  stage.scrollBy(by("left", "right", frame.left, frame.right), by("top", "bottom", frame.top, frame.bottom));
 }
 
 function go(to) {
@@ -389,7 +402,7 @@ function go(to) {
       setOpen(g, true);
     }
   }
-  isMoved = refresh() || isMoved;            // other numbers may be longer
+  refresh();
   byId("slider").value = now;
   byId("count").textContent = `step ${now} of ${steps.length}`;
   document.body.dataset.phase = step ? step.phase : "start";
@@ -399,12 +412,14 @@ function go(to) {
   }
   byId("narration").textContent = step
     ? `${step.phase[0].toUpperCase()}${step.phase.slice(1)}, step ${now - first(step.phase)} of ${size(step.phase)}\n${step.text}`
-    : `${graph.title}\nPress the right arrow key to compute the first node.`;
+    : `${graph.title}\nOnly the arguments are known. Three sweeps follow: values forwards, adjoints backwards, then the update.`
+      .replace(", then the update", graph.moves.length ? ", then the update" : "")
+      + "\nPress the right arrow key to compute the first node.";
   if (isMoved || !paths.size) draw();
   else mark();
   if (step) {
     choose(step.node);
-    reveal(seen(step.node));
+    reveal([seen(step.node), ...step.edges.flat().map(seen)]);
   }
 }
 const first = (phase) => steps.findIndex((step) => step.phase === phase);
@@ -425,6 +440,10 @@ function zoom(factor) {
   canvas.style.fontSize = `${12 * scale}px`;
   draw();
 }
+function fit() {
+  const wide = (stage.clientWidth - 40) / canvas.offsetWidth, high = (stage.clientHeight - 40) / canvas.offsetHeight;
+  zoom(Math.min(wide, high));
+}
 function openAll(open) {
   for (let g = 1; g < graph.groups.length; g++) if (views[g]) setOpen(g, open);
   draw();
@@ -433,7 +452,7 @@ function openAll(open) {
 const keys = {
   ArrowRight: () => go(now + 1), ArrowLeft: () => go(now - 1), Home: () => go(0), End: () => go(steps.length),
   " ": () => play(!playing), "+": () => zoom(1.2), "-": () => zoom(1 / 1.2),
-  o: () => openAll(true), c: () => openAll(false),
+  f: fit, o: () => openAll(true), c: () => openAll(false),
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
@@ -442,7 +461,7 @@ document.addEventListener("keydown", (event) => {
   keys[event.key]();
 });
 const onClick = { first: keys.Home, back: keys.ArrowLeft, play: keys[" "], next: keys.ArrowRight, last: keys.End,
-  "open-all": keys.o, "close-all": keys.c, smaller: keys["-"], larger: keys["+"],
+  "open-all": keys.o, "close-all": keys.c, smaller: keys["-"], larger: keys["+"], fit,
   theme: () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -467,7 +486,7 @@ byId("slider").max = steps.length;
 if (!steps.length) byId("controls").hidden = true;
 const wishes = new URLSearchParams(location.hash.slice(1));
 if (wishes.has("theme")) document.documentElement.dataset.theme = wishes.get("theme");
-if (graph.nodes.length) choose(graph.outputs[0] ?? 0);
+if (graph.nodes.length) choose(0);
 // As large as fits, as far as letters stay readable.
 zoom(Math.max(0.8, Math.min(1.7, (stage.clientWidth - 40) / canvas.offsetWidth, (stage.clientHeight - 40) / canvas.offsetHeight)));
 go(Number(wishes.get("step") ?? 0));

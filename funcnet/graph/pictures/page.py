@@ -23,7 +23,7 @@ from funcnet.graph.explain import contribution, summands
 from funcnet.graph.node import Node
 from funcnet.graph.pictures.cards import checked, printable
 from funcnet.graph.pictures.facts import facts_of
-from funcnet.graph.pictures.groups import Group, groups_of, opened
+from funcnet.graph.pictures.groups import Group, groups_of, open_at_first
 from funcnet.graph.pictures.layout import Cell, Grid, grids_of
 from funcnet.graph.pictures.rails import to_text
 from funcnet.graph.pictures.rulebook import Rulebook
@@ -34,7 +34,7 @@ from funcnet.graph.text import expression, short_source, type_of
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
 
-__all__ = ["Page", "page_data", "to_html"]
+__all__ = ["Page", "to_html"]
 
 
 class Page(Picture):
@@ -85,7 +85,7 @@ def to_html(
         (True, True)
     """
     graph, values, adjoints = checked("to_html", graph, values, adjoints)
-    data = page_data(graph, values, adjoints, learning_rate=learning_rate, argnums=argnums)
+    data = _page_data(graph, values, adjoints, learning_rate=learning_rate, argnums=argnums)
     here = files("funcnet.graph.pictures")
     template = here.joinpath("page.html").read_text(encoding="utf-8")
     parts = {
@@ -100,7 +100,7 @@ def to_html(
     return Page(re.sub("|".join(parts), lambda mark: parts[mark[0]], template))
 
 
-def page_data(
+def _page_data(
     graph: Graph,
     values: Values | None,
     adjoints: Adjoints | None,
@@ -205,7 +205,7 @@ def _move(node: Node, learning_rate: float) -> str:
 
 def _groups(root: Group, grids: dict[Group, Grid]) -> list[dict[str, Any]]:
     number = {group: i for i, group in enumerate(grids)}
-    is_open = opened(root)
+    is_open = open_at_first(root)
 
     def cell(grid: Grid, at: Cell) -> dict[str, Any]:
         told: dict[str, Any] = {"column": at.column, "row": at.row}

@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -79,7 +80,17 @@ def _pullback_text(operation: Operation) -> str:
     needed = set(graph.outputs)
     for node in reversed(graph.nodes):
         needed |= set(node.parents) if node.index in needed else set()
-    return draw(graph, [node for node in graph.nodes if node.index in needed])
+    named = replace(graph, nodes=tuple(map(_renamed, graph.nodes)))
+    drawn = [node for node in named.nodes if node.index in needed]
+    return draw(named, drawn) if any(node.operation for node in drawn) else ""
+
+
+def _renamed(node: Node) -> Node:
+    """Operands are x1, x2, ..., and what comes between t1, t2, ..., as no node of the graph is."""
+    if node.operation is not None:
+        return replace(node, name=f"t{node.name.removeprefix('a')}")
+    path, slash, place = node.name.partition("/")
+    return replace(node, name=f"{path}{int(place) + 1}" if slash else node.name)
 
 
 def _shapes(tree: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from funcnet.graph.node import Node
 from funcnet.graph.pictures.cards import card_lines, checked, printable
-from funcnet.graph.pictures.groups import Group, groups_of, opened
+from funcnet.graph.pictures.groups import Group, groups_of, open_at_first
 from funcnet.graph.pictures.layout import Cell, Grid, grids_of
 from funcnet.graph.sweeps import Adjoints, Values
 
@@ -87,7 +87,7 @@ def to_svg(graph: Graph, values: Values | None = None, adjoints: Adjoints | None
     """
     graph, values, adjoints = checked("to_svg", graph, values, adjoints)
     root = groups_of(graph)
-    drawing = _Drawing(graph, grids_of(graph, root), opened(root), values, adjoints)
+    drawing = _Drawing(graph, grids_of(graph, root), open_at_first(root), values, adjoints)
     width, height = drawing.inner_size(root)
     parts = [*drawing.group(root, 0.0, 0.0)]
     label = html.escape(printable(f"The computation graph of {graph.name}"))
@@ -249,5 +249,7 @@ class _Drawing:
 
 
 def _short(line: str) -> str:
+    if len(line) > LONGEST and line.startswith(("value ", "adjoint ")):
+        return line[: line.rfind(",", 0, LONGEST - 1) + 1] + " …"  # no number is cut
     half = LONGEST // 2
     return line if len(line) <= LONGEST else f"{line[:half]}…{line[1 - half :]}"

@@ -103,7 +103,7 @@ def test_arrows_and_numbers_of_the_lecture(visited: Any) -> None:
         assert [step["arrows"] for step in seen["steps"]] == [1, 2, 2, 0, 1, 1, 2, 1, 0, 0]
         assert seen["steps"][6]["narration"] == (
             "Backward, step 4 of 5\nx2_bar = P1 + P2 = 2.878\n"
-            "P1 = a1_bar cos(x2) = 0.8776\nP2 = a2_bar x1 = 2"
+            "P1, through a1: a1_bar cos(x2) = 0.8776\nP2, through a2: a2_bar x1 = 2"
         )
         shown = [seen["end"]["adjoint"][str(i)] for i in graph.inputs]
         assert shown == [f"{float(g):.4g}" for g in jax.grad(f, (0, 1))(*args)]

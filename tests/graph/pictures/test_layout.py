@@ -9,7 +9,7 @@ import pytest
 
 from funcnet.errors import ArgumentError
 from funcnet.graph import Node, to_html, to_svg, trace
-from funcnet.graph.pictures.groups import MOST, Group, groups_of, opened
+from funcnet.graph.pictures.groups import MOST, Group, groups_of, open_at_first
 from funcnet.graph.pictures.layout import Cell, Grid, grids_of
 from tests.graph.pictures.pictured import CASES, lecture, network_loss, scoped
 
@@ -55,7 +55,7 @@ def test_groups_stay_small(graph: Any) -> None:
 
 def test_open_groups_stand_in_open_groups(graph: Any) -> None:
     root = groups_of(graph)
-    is_open = opened(root)
+    is_open = open_at_first(root)
     assert root in is_open
     for groups in around(root).values():
         flags = [group in is_open for group in groups]
@@ -153,7 +153,7 @@ def test_parameters_stand_in_their_layer_and_the_data_outside() -> None:
 def test_fifty_layers_are_a_dozen_boxes() -> None:
     loss, args = network_loss(50)
     root = groups_of(trace(loss, *args))
-    assert len(root.items) < 16 and opened(root) == {root}
+    assert len(root.items) < 16 and open_at_first(root) == {root}
 
 
 def test_groups_stay_closed_where_they_would_crowd_the_picture() -> None:
@@ -161,8 +161,8 @@ def test_groups_stay_closed_where_they_would_crowd_the_picture() -> None:
     root = groups_of(trace(loss, *args))
     inside = sum(len(item.items) for item in root.items if isinstance(item, Group))
     assert len(root.items) < 40 < len(root.items) + inside < 80
-    assert opened(root) == {root}
-    assert opened(root, most=80) == set(root.groups)
+    assert open_at_first(root) == {root}
+    assert open_at_first(root, most=80) == set(root.groups)
 
 
 def test_the_layout_is_the_same_each_time() -> None:

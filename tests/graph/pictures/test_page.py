@@ -174,7 +174,7 @@ def test_integers_are_whole_and_flags_are_flags() -> None:
     assert whole["text"] == "[1234567, 9007199254740993]"
     for dtype in ("int8", "int32"):
         least = facts_of(jnp.full(9, jnp.iinfo(dtype).min, dtype))
-        assert least is not None and "|.| -" not in least["text"]
+        assert least is not None and least["text"].startswith("[9], all -")
 
 
 def test_the_step_of_a_complex_number_says_conjugate() -> None:
