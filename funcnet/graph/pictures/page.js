@@ -59,6 +59,8 @@ function termText(term, k) {
 // " = value", unless that was said already
 function equals(said, array) { return said === array.text || (said === "" && array.text === "0") ? "" : ` = ${array.text}`; }
 
+const sweeps = [["values forwards", true], ["adjoints backwards", graph.hasAdjoints], ["the update", graph.moves.length]]
+  .filter(([, isThere]) => isThere).map(([words]) => words);
 let now = 0, chosen = null, playing = null;
 
 // Cards and groups
@@ -412,9 +414,8 @@ function go(to) {
   }
   byId("narration").textContent = step
     ? `${step.phase[0].toUpperCase()}${step.phase.slice(1)}, step ${now - first(step.phase)} of ${size(step.phase)}\n${step.text}`
-    : `${graph.title}\nOnly the arguments are known. Three sweeps follow: values forwards, adjoints backwards, then the update.`
-      .replace(", then the update", graph.moves.length ? ", then the update" : "")
-      + "\nPress the right arrow key to compute the first node.";
+    : `${graph.title}\nOnly the arguments are known. What follows: ${sweeps.join(", then ")}.\n`
+      + "Press the right arrow key to compute the first node.";
   if (isMoved || !paths.size) draw();
   else mark();
   if (step) {
