@@ -1,7 +1,7 @@
 """A graph as a page: one file that steps through backpropagation, in any browser, with no network.
 
-The page holds what is known of each node as JSON, and the groups as grids of cells. `page.js` fills
-the cards, draws the arrows and steps; `page.css` lays the grids out.
+The page holds what is known of each node as JSON, and the groups as grids of cells. The scripts in
+`template/` list the steps, fill the cards, draw the arrows and step; `page.css` lays the grids out.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from funcnet.graph.graph import Graph
 
 __all__ = ["Page", "to_html"]
+
+SCRIPTS = ("steps.js", "cards.js", "arrows.js", "controls.js")
+"""In the order in which the page runs them."""
 
 
 class Page(Picture):
@@ -86,18 +89,18 @@ def to_html(
     """
     graph, values, adjoints = checked("to_html", graph, values, adjoints)
     data = _page_data(graph, values, adjoints, learning_rate=learning_rate, argnums=argnums)
-    here = files("funcnet.graph.pictures")
-    template = here.joinpath("page.html").read_text(encoding="utf-8")
+    here = files("funcnet.graph.pictures").joinpath("template")
+    read = lambda name: here.joinpath(name).read_text(encoding="utf-8")  # noqa: E731
     parts = {
-        "@STYLE@": here.joinpath("page.css").read_text(encoding="utf-8"),
-        "@SCRIPT@": here.joinpath("page.js").read_text(encoding="utf-8"),
+        "@STYLE@": read("page.css"),
+        "@SCRIPT@": "\n".join(map(read, SCRIPTS)),
         "@TITLE@": html.escape(printable(data["title"])),
         "@TEXT@": html.escape(to_text(graph, values, adjoints)),
         # A script element ends at its closing tag, also inside of a text.
         "@DATA@": json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
     # All at once, so that no name of the user's is taken for a mark.
-    return Page(re.sub("|".join(parts), lambda mark: parts[mark[0]], template))
+    return Page(re.sub("|".join(parts), lambda mark: parts[mark[0]], read("page.html")))
 
 
 def _page_data(
