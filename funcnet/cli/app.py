@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib.metadata
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import jax
 import typer
@@ -28,6 +28,8 @@ __all__ = ["app", "main"]
 
 _LARGEST_WIDTH = 65_536
 _LARGEST_SEED = 2**31 - 1
+
+T = TypeVar("T")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -93,6 +95,14 @@ def _parse_widths(text: str) -> tuple[int, ...]:
             param_hint="'--hidden'",
         )
     return widths
+
+
+def _or_interrupted(job: Callable[[T], int], options: T, done: str) -> int:
+    try:
+        return job(options)
+    except KeyboardInterrupt:  # which typer would take without a word
+        complain(f"interrupted; nothing is {done}")
+        return 130
 
 
 @app.callback(invoke_without_command=True)
@@ -177,11 +187,7 @@ def train(
         out=out,
         quiet=quiet,
     )
-    try:
-        return do_train(options)
-    except KeyboardInterrupt:  # which typer would take without a word
-        complain("interrupted; nothing is saved")
-        return 130
+    return _or_interrupted(do_train, options, "saved")
 
 
 @app.command()
@@ -267,8 +273,4 @@ def graph(
         seed=seed,
         quiet=quiet,
     )
-    try:
-        return do_draw(options)
-    except KeyboardInterrupt:  # which typer would take without a word
-        complain("interrupted; nothing is drawn")
-        return 130
+    return _or_interrupted(do_draw, options, "drawn")

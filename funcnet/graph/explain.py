@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node, Operation
 from funcnet.graph.sweeps import Adjoints, Values, carriers, unit_cotangent
-from funcnet.graph.text import array_text, expression, is_plain_product, number_text
+from funcnet.graph.text import array_text, expression, is_plain_product, number, number_text
 from funcnet.graph.tracing import trace
-from funcnet.report import Table, format_number
+from funcnet.report import Table
 from funcnet.typing import PyTree
 
 __all__ = ["Explanation", "Summand", "contribution", "explain", "summands"]
@@ -162,8 +162,7 @@ def summands(graph: Graph, adjoints: Adjoints, node: Node) -> list[Summand]:
     ]
     if node.index in adjoints.given:
         seed = adjoints.given[node.index]
-        text = array_text(seed)
-        terms.insert(0, Summand(None, text if isinstance(text, str) else format_number(text), seed))
+        terms.insert(0, Summand(None, number(seed), seed))
     return terms
 
 

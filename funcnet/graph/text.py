@@ -21,8 +21,10 @@ __all__ = [
     "describe",
     "expression",
     "is_plain_product",
+    "number",
     "number_text",
     "short_source",
+    "span_text",
     "type_of",
 ]
 
@@ -97,10 +99,22 @@ def array_text(value: Any) -> Any:
         return _listed(array)
     is_complex = array.dtype.kind == "c"
     sizes = np.abs(array) if is_complex else array.astype(np.float64)
-    least, most = (format_number(float(f(sizes))) for f in (np.min, np.max))
     shape = ", ".join(map(str, array.shape))
-    span = f"{least} to {most}" if least != most else f"all {most}"
-    return f"[{shape}], {'|.| ' * is_complex}{span}"
+    return f"[{shape}], {'|.| ' * is_complex}{span_text(sizes)}"
+
+
+def span_text(array: np.ndarray) -> str:
+    """The least and the largest entry of real numbers; one number where all are that number."""
+    least, most = float(np.min(array)), float(np.max(array))
+    if least == most:
+        return f"all {format_number(most)}"
+    return f"{format_number(least)} to {format_number(most)}"
+
+
+def number(value: Any) -> str:
+    """What `array_text` gives, as a text."""
+    text = array_text(value)
+    return text if isinstance(text, str) else format_number(text)
 
 
 def _listed(array: np.ndarray) -> str:

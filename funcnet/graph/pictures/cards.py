@@ -11,10 +11,9 @@ from funcnet.errors import ArgumentError
 from funcnet.graph.graph import Graph
 from funcnet.graph.node import Node
 from funcnet.graph.sweeps import Adjoints, Values
-from funcnet.graph.text import array_text, expression, type_of
-from funcnet.report import format_number
+from funcnet.graph.text import expression, number, type_of
 
-__all__ = ["card_lines", "checked", "number", "printable"]
+__all__ = ["card_lines", "checked", "printable"]
 
 
 def card_lines(
@@ -28,12 +27,6 @@ def card_lines(
     if adjoints is not None and adjoints.node[node] is not None:
         lines.append(f"adjoint {number(adjoints.node[node])}")
     return [printable(line) for line in lines]
-
-
-def number(value: Any) -> str:
-    """A number; the entries of a small array; else its shape, its least and largest entry."""
-    text = array_text(value)
-    return text if isinstance(text, str) else format_number(text)
 
 
 def printable(text: str) -> str:

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnet.graph.pictures.cards import number
-from funcnet.graph.text import WRITTEN
+from funcnet.graph.text import WRITTEN, number, span_text
 from funcnet.report import format_number
 
 __all__ = ["facts_of"]
@@ -47,11 +46,8 @@ def facts_of(value: Any, *, brief: bool = False) -> dict[str, Any] | None:
         return facts
     is_complex = array.dtype.kind == "c"
     real = (np.abs(array) if is_complex else array).astype(np.float64)
-    stats = _statistics(real)
-    ends = dict.fromkeys(stats[end] for end in ("least", "most") if end in stats)
-    span = " to ".join(ends) if len(ends) != 1 else f"all {next(iter(ends))}"
     heat = _heat(real, "of absolute values" if is_complex else "")
-    return facts | {"range": span or "NaN", "heat": heat, "stats": stats}
+    return facts | {"range": span_text(real), "heat": heat, "stats": _statistics(real)}
 
 
 def _entries(array: np.ndarray) -> Any:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from funcnet.graph.node import Node
-from funcnet.graph.pictures.cards import checked, number, printable
+from funcnet.graph.pictures.cards import checked, printable
 from funcnet.graph.sweeps import Adjoints, Values
-from funcnet.graph.text import expression, type_of
+from funcnet.graph.text import expression, number, type_of
 
 if TYPE_CHECKING:
     from funcnet.graph.graph import Graph

@@ -189,6 +189,18 @@ def test_heat_of_the_largest_numbers() -> None:
     assert set(base64.b64decode(facts["heat"]["cells"])) == {254}
 
 
+def test_all_is_said_only_of_equal_entries() -> None:
+    spans = {
+        "all 2": jnp.full(9, 2.0),
+        "nan to nan": jnp.full(9, 2.0).at[3].set(jnp.nan),
+        "2 to 2": jnp.full(9, 2.0).at[3].set(2.00001),
+    }
+    for span, array in spans.items():
+        facts = facts_of(array)
+        assert facts is not None
+        assert facts["range"] == span and facts["text"] == f"[9], {span}"
+
+
 def test_zeros_are_counted_among_all_entries() -> None:
     facts = facts_of(jnp.array([0, 0, jnp.nan, 1, jnp.inf, 2, 3, 0]))
     assert facts is not None and facts["stats"]["zeros"] == "37.5% of 8"
