@@ -4,6 +4,7 @@ The rooms, from the ground up:
 
 * `rules`: state a differentiable function with both of its derivative rules, and check them.
 * `graph`: any function as a graph: values, adjoints, paths, and where a gradient went.
+* `jacobian`: Jacobians and Hessians that exploit the structure of a function.
 * `primitives`: the rules that networks are made of, as tables.
 * `initializers`: starting values that follow from theory, and gains for any activation.
 * `layers`: layers and combinators as pairs of pure functions.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         errors,
         graph,
         initializers,
+        jacobian,
         jaxprs,
         layers,
         models,
@@ -38,6 +40,7 @@ __all__ = [
     "errors",
     "graph",
     "initializers",
+    "jacobian",
     "jaxprs",
     "layers",
     "models",

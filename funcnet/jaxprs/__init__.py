@@ -13,7 +13,15 @@ from funcnet.jaxprs.cost import Cost, Tally, cost_of, flops
 from funcnet.jaxprs.memory import Residual, Residuals, residuals
 from funcnet.jaxprs.nesting import Body, Nesting, Role, look_inside, register_opener
 from funcnet.jaxprs.operations import Operations, count_operations
-from funcnet.jaxprs.walk import Equation, depends_on, equations, function_of, inline, live_equations
+from funcnet.jaxprs.walk import (
+    Equation,
+    depends_on,
+    equations,
+    function_of,
+    inline,
+    live_equations,
+    straight,
+)
 
 __all__ = [
     "Body",
@@ -37,4 +45,5 @@ __all__ = [
     "look_inside",
     "register_opener",
     "residuals",
+    "straight",
 ]

@@ -17,7 +17,15 @@ from jax.extend.source_info_util import summarize
 
 from funcnet.jaxprs.nesting import Body, look_inside
 
-__all__ = ["Equation", "depends_on", "equations", "function_of", "inline", "live_equations"]
+__all__ = [
+    "Equation",
+    "depends_on",
+    "equations",
+    "function_of",
+    "inline",
+    "live_equations",
+    "straight",
+]
 
 
 @dataclass(frozen=True)
@@ -251,10 +259,33 @@ def function_of(eqn: JaxprEqn) -> Callable[..., Sequence[Any]]:
     results = [Var(v.aval) for v in eqn.outvars]
     alone = eqn.replace(invars=fresh, outvars=results)
     operands = [v for v in fresh if not isinstance(v, Literal)]
-    names = [f"result {i}" for i in range(len(results))]
-    about = debug_info(eqn.primitive.name, function_of, (eqn,), {}).set_result_paths(names)
-    made = Jaxpr([], operands, results, [alone], eqn.effects, about)
-    return jaxpr_as_fun(ClosedJaxpr(made, []))
+    return jaxpr_as_fun(straight([alone], operands, results))
+
+
+def straight(
+    eqns: Sequence[JaxprEqn], inputs: Sequence[Var], outputs: Sequence[Any]
+) -> ClosedJaxpr:
+    """A list of equations as a jaxpr.
+
+    Args:
+        eqns: The equations, in order.
+        inputs: The variables that they read and do not make.
+        outputs: The variables or numbers to return.
+
+    Returns:
+        The jaxpr, without constants.
+
+    Example:
+        >>> import jax
+        >>> jaxpr = jax.make_jaxpr(lambda x: 2.0 * x + 1.0)(1.0).jaxpr
+        >>> first = jaxpr.eqns[0]
+        >>> straight([first], jaxpr.invars, first.outvars).out_avals
+        [ShapedArray(float32[], weak_type=True)]
+    """
+    names = [f"result {i}" for i in range(len(outputs))]
+    about = debug_info("straight", straight, (list(inputs),), {}).set_result_paths(names)
+    effects = frozenset().union(*(eqn.effects for eqn in eqns))
+    return ClosedJaxpr(Jaxpr([], list(inputs), list(outputs), list(eqns), effects, about), [])
 
 
 def inline(jaxpr: ClosedJaxpr, *, keep: Collection[str] = ()) -> ClosedJaxpr:

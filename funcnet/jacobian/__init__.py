@@ -1,0 +1,34 @@
+"""Jacobians that know their structure.
+
+The full Jacobian of a ReLU layer is large but diagonal; of a linear layer, with respect to its
+weights, it is sparse. Forward mode costs in proportion to the inputs, reverse mode to the outputs,
+and both are only two of a family of ways to multiply the same local Jacobians.
+
+:func:`jacobian` reads the structure of every operation from the linearised function, plans the
+multiplication and computes only what is there. :func:`plan_jacobian` tells what it will do.
+"""
+
+from __future__ import annotations
+
+from funcnet.jacobian.api import (
+    hessian,
+    hvp,
+    jacobian,
+    jacobian_diagonal,
+    plan_jacobian,
+    value_and_jacobian,
+)
+from funcnet.jacobian.operator import JacobianOperator
+from funcnet.jacobian.plan import Alternative, Plan
+
+__all__ = [
+    "Alternative",
+    "JacobianOperator",
+    "Plan",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jacobian_diagonal",
+    "plan_jacobian",
+    "value_and_jacobian",
+]

@@ -1,0 +1,139 @@
+"""Between structured blocks and full matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from funcnet.jacobian.terms import Block, Index, Term, make_term, spread
+from funcnet.jacobian.values import Value, Work, computed, constant, written
+
+__all__ = ["columns_of", "dense", "from_dense", "narrowed"]
+
+
+def dense(block: Block) -> Value:
+    """The entries of a block as a full matrix.
+
+    Terms that fill the matrix are only rearranged. All others are scattered into zeros, or into
+    the sum of those, which costs hardly more than writing the zeros.
+
+    Args:
+        block: The block.
+
+    Returns:
+        A value with an axis for the rows and one for the columns.
+    """
+    shape = block.shape
+    filling = {t: order for t in block.terms if (order := _filling_order(t, shape)) is not None}
+    full = [_rearranged(t, order, shape) for t, order in filling.items()]
+    sparse = [t for t in block.terms if t not in filling]
+    if not sparse:
+        return _sum(full, shape)
+    base = [_sum(full, shape)] if full else []
+    places = [t.rows() * shape[1] + t.cols() for t in sparse]
+    how: list[dict[str, Any]] = [
+        {
+            "indices_are_sorted": bool(np.all(np.diff(p) >= 0)),
+            "unique_indices": _differ(p),
+            "mode": "promise_in_bounds",
+        }
+        for p in places
+    ]
+    apart = not base and all(h["unique_indices"] for h in how) and _differ(np.concatenate(places))
+    index_type = np.int32 if math.prod(shape) < 1 << 31 else np.int64
+    where = [p.astype(index_type) for p in places]
+    entries = [written(t.value, t.extents) for t in sparse]
+
+    def make(*arrays: Any) -> Any:
+        out = arrays[0].reshape(-1) if base else jnp.zeros(math.prod(shape), arrays[0].dtype)
+        for at, hints, x in zip(where, how, arrays[len(base) :], strict=True):
+            put = out.at[at].set if apart else out.at[at].add
+            out = put(x.reshape(-1), **hints)
+        return out.reshape(shape)
+
+    moved = math.prod(shape) + 2 * sum(t.nnz for t in sparse)
+    return computed(shape, make, [*base, *entries], Work(0, moved))
+
+
+def from_dense(value: Value, shape: tuple[int, int], cols: np.ndarray) -> Block:
+    """The block whose columns at some places are those of a full matrix, and 0 elsewhere.
+
+    Args:
+        value: A value with an axis for the rows and one for the columns.
+        shape: The shape of the block.
+        cols: The place of each column.
+    """
+    indices = [Index(shape[0], 1, 0), Index(len(cols), 0, cols)]
+    term = make_term(indices, 0, 0, value) if len(cols) else None
+    return Block(shape, () if term is None else (term,))
+
+
+def columns_of(block: Block) -> np.ndarray:
+    """The columns in which a block has entries, in order."""
+    found = [np.zeros(0, np.int64)]
+    for term in block.terms:
+        moving = [i for i in term.indices if isinstance(i.col, np.ndarray) or i.col != 0]
+        where = spread([i.col for i in moving], [i.extent for i in moving], term.col0)
+        found.append(np.unique(where))
+    return np.unique(np.concatenate(found))
+
+
+def narrowed(block: Block, cols: np.ndarray) -> Block:
+    """A block without the columns in which it has no entries.
+
+    Args:
+        block: The block.
+        cols: The columns to keep, in order: all those in which it has entries.
+    """
+    if len(cols) == block.shape[1]:
+        return block
+    if len(cols) and cols[-1] - cols[0] == len(cols) - 1:
+        shifted = [Term(t.indices, t.row0, t.col0 - int(cols[0]), t.value) for t in block.terms]
+        return Block((block.shape[0], len(cols)), tuple(shifted))
+    from funcnet.jacobian.composition import composed
+
+    indices = [Index(len(cols), cols, 1)]
+    selection = make_term(indices, 0, 0, constant(1.0, 1))
+    chosen = Block((block.shape[1], len(cols)), () if selection is None else (selection,))
+    return composed(block, chosen)
+
+
+def _filling_order(term: Term, shape: tuple[int, int]) -> list[int] | None:
+    """The order of indices in which a term counts through all entries of a matrix, if it does."""
+    if term.nnz != math.prod(shape) or term.row0 or term.col0:
+        return None
+    steps = []
+    for index in term.indices:
+        if isinstance(index.row, np.ndarray) or isinstance(index.col, np.ndarray):
+            return None
+        steps.append(index.row * shape[1] + index.col)
+    order = sorted(range(len(steps)), key=lambda i: -steps[i])
+    below = 1
+    for i in reversed(order):
+        if steps[i] != below:
+            return None
+        below *= term.indices[i].extent
+    return order
+
+
+def _rearranged(term: Term, order: Sequence[int], shape: tuple[int, int]) -> Value:
+    if all(extent == 1 for extent in term.value.shape):
+        return term.value.reshaped((1, 1))
+    extents = [term.extents[i] for i in order]
+    return written(term.value.transposed(order), extents).reshaped(shape)
+
+
+def _sum(values: Sequence[Value], shape: tuple[int, int]) -> Value:
+    from funcnet.jacobian.values import total
+
+    return written(total(values) if values else constant(0.0, 2), shape)
+
+
+def _differ(places: np.ndarray) -> bool:
+    if np.all(np.diff(places) > 0):
+        return True
+    return len(np.unique(places)) == len(places)

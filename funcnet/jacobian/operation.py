@@ -1,0 +1,209 @@
+"""Operations of which nothing is known but how to apply them, forwards or backwards.
+
+A loop, a Fourier transform or a triangular solve has a dense block, but writing that down first
+would be a waste: what comes in is pushed through it column by column, all columns at once, or what
+comes back is pulled through it row by row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn, Literal, Var, jaxpr_as_fun
+
+from funcnet.jacobian.dense import columns_of, dense, from_dense, narrowed
+from funcnet.jacobian.linearization import aval_of
+from funcnet.jacobian.terms import Block, identity
+from funcnet.jacobian.values import Node, Value, Work, computed
+from funcnet.jaxprs import cost_of, straight
+from funcnet.jaxprs import equations as find_equations
+
+__all__ = ["Group", "Operation"]
+
+
+class Group:
+    """Linear operations that are applied as one, with known arrays besides their operands.
+
+    Attributes:
+        inputs: The variables that it is linear in.
+        outputs: The variables that it makes.
+        work: About what applying it once takes.
+    """
+
+    def __init__(
+        self, equations: Sequence[JaxprEqn], inputs: Sequence[Var], outputs: Sequence[Var]
+    ) -> None:
+        self.inputs, self.outputs = list(inputs), list(outputs)
+        made = {v for eqn in equations for v in eqn.outvars}
+        read = dict.fromkeys(
+            v
+            for eqn in equations
+            for v in eqn.invars
+            if not isinstance(v, Literal) and v not in made and v not in inputs
+        )
+        self._jaxpr = straight(equations, [*read, *self.inputs], self.outputs)
+        self._call = jaxpr_as_fun(self._jaxpr)
+        self._known = [_known_node(v) for v in read]
+        self._known_avals = [jax.ShapeDtypeStruct(aval_of(v).shape, aval_of(v).dtype) for v in read]
+        cost = cost_of(self._jaxpr.jaxpr, (True,) * len(self.outputs))
+        self.work = Work(cost.flops + cost.transcendentals, cost.bytes // 4)
+        self._pullable: dict[int, bool] = {}
+        self._pushed: dict[Any, Any] = {}
+        self._pulled: dict[Any, Any] = {}
+
+    def apply(self, place: int, known: Sequence[Any], tangent: Any) -> list[Any]:
+        """All outputs for one input that is not 0."""
+        given = [jnp.zeros(aval_of(v).shape, aval_of(v).dtype) for v in self.inputs]
+        given[place] = tangent
+        return list(self._call(*known, *given))
+
+    def apply_transposed(self, result: int, known: Sequence[Any], cotangent: Any) -> list[Any]:
+        """All inputs' cotangents for one output's cotangent that is not 0."""
+
+        def linear(*tangents: Any) -> Any:
+            return self._call(*known, *tangents)[result]
+
+        return list(jax.linear_transpose(linear, *(_struct(v) for v in self.inputs))(cotangent))
+
+    @cached_property
+    def can_push(self) -> bool:
+        """Whether it can be applied forwards: not a function with a reverse rule alone."""
+        return all(e.name != "custom_lin" for e in find_equations(self._jaxpr))
+
+    def can_pull(self, result: int) -> bool:
+        """Whether one output can be pulled back: not that of a loop of unknown length."""
+        if result not in self._pullable:
+            try:
+                jax.eval_shape(
+                    lambda known, ct: self.apply_transposed(result, known, ct),
+                    self._known_avals,
+                    _struct(self.outputs[result]),
+                )
+                self._pullable[result] = True
+            except ValueError:
+                self._pullable[result] = False
+        return self._pullable[result]
+
+    def pushed(self, place: int, block: Block) -> list[Block]:
+        """The blocks of all outputs, for the block of one input."""
+        key = (place, block)
+        if key not in self._pushed:
+            cols = columns_of(block)
+            columns = dense(narrowed(block, cols))
+            self._pushed[key] = [
+                from_dense(value, (_size(v), block.shape[1]), cols)
+                for v, value in zip(self.outputs, self._mapped(columns, place), strict=True)
+            ]
+        return self._pushed[key]
+
+    def pulled(self, result: int, block: Block) -> list[Block]:
+        """The blocks by all inputs, for the block by one output."""
+        key = (result, block)
+        if key not in self._pulled:
+            turned = block.transposed
+            rows = columns_of(turned)
+            columns = dense(narrowed(turned, rows))
+            self._pulled[key] = [
+                from_dense(value, (_size(v), block.shape[0]), rows).transposed
+                for v, value in zip(self.inputs, self._mapped_back(columns, result), strict=True)
+            ]
+        return self._pulled[key]
+
+    def _mapped(self, columns: Value, place: int) -> list[Value]:
+        var, count = self.inputs[place], columns.shape[1]
+
+        def make(matrix: Any, *known: Any) -> list[Any]:
+            stack = matrix.reshape(*aval_of(var).shape, count).astype(aval_of(var).dtype)
+            apply = jax.vmap(lambda t: self.apply(place, known, t), in_axes=-1, out_axes=-1)
+            return [y.astype(matrix.dtype) for y in apply(stack)]
+
+        return self._several(make, columns, [_size(v) for v in self.outputs])
+
+    def _mapped_back(self, columns: Value, result: int) -> list[Value]:
+        var, count = self.outputs[result], columns.shape[1]
+
+        def make(matrix: Any, *known: Any) -> list[Any]:
+            stack = matrix.reshape(*aval_of(var).shape, count).astype(aval_of(var).dtype)
+            apply = jax.vmap(
+                lambda t: self.apply_transposed(result, known, t), in_axes=-1, out_axes=-1
+            )
+            return [y.astype(matrix.dtype) for y in apply(stack)]
+
+        return self._several(make, columns, [_size(v) for v in self.inputs])
+
+    def _several(
+        self, make: Callable[..., list[Any]], columns: Value, sizes: Sequence[int]
+    ) -> list[Value]:
+        """Values that are made together: one step that makes all, and one to pick each."""
+        count = columns.shape[1]
+        work = Work(self.work.flops * count, self.work.entries * count)
+        known = [Value(node.shape, 1.0, node) for node in self._known]
+        together = computed((), make, [columns, *known], work)
+        return [
+            computed(
+                (size, count), lambda made, i=i: made[i].reshape(-1, count), [together], Work()
+            )
+            for i, size in enumerate(sizes)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One output of a group by one of its inputs, not written down."""
+
+    group: Group
+    place: int
+    result: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of rows and columns of its block."""
+        return _size(self.group.outputs[self.result]), _size(self.group.inputs[self.place])
+
+    def after(self, block: Block) -> Block | None:
+        """Push a block through it; None if it cannot be applied forwards."""
+        return self.group.pushed(self.place, block)[self.result] if self.group.can_push else None
+
+    def before(self, block: Block) -> Block | None:
+        """Pull a block back through it; None if it cannot be applied backwards."""
+        return (
+            self.group.pulled(self.result, block)[self.place]
+            if self.group.can_pull(self.result)
+            else None
+        )
+
+    @cached_property
+    def block(self) -> Block:
+        """Its block, written down from the side that takes fewer passes."""
+        rows, cols = self.shape
+        forwards, backwards = (
+            (lambda: self.after(identity(cols))),
+            (lambda: self.before(identity(rows))),
+        )
+        ways = (forwards, backwards) if cols <= rows else (backwards, forwards)
+        found = next((block for way in ways if (block := way()) is not None), None)
+        if found is None:
+            raise NotImplementedError
+        return found
+
+
+def _picked(which: int, shape: tuple[int, ...], made: Sequence[Any]) -> Any:
+    return made[which].reshape(shape)
+
+
+def _known_node(var: Any) -> Node:
+    return Node(lambda env: env.read(var), (), tuple(aval_of(var).shape))
+
+
+def _struct(var: Var) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(aval_of(var).shape, aval_of(var).dtype)
+
+
+def _size(var: Any) -> int:
+    return math.prod(aval_of(var).shape)
