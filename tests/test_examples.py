@@ -98,6 +98,24 @@ def test_digits(capsys: pytest.CaptureFixture[str]) -> None:
     assert "dense_1" in out
 
 
+def test_adbench_gmm() -> None:
+    assert max(load("adbench_gmm").main().values()) < 1e-4
+
+
+def test_adbench_bundle_adjustment() -> None:
+    result = load("adbench_bundle_adjustment").main()
+    assert result.pop("nonzeros") == 29 * 20
+    assert max(result.values()) < 1e-4
+
+
+def test_adbench_hand_tracking() -> None:
+    assert max(load("adbench_hand_tracking").main().values()) < 1e-6
+
+
+def test_adbench_lstm() -> None:
+    assert max(load("adbench_lstm").main().values()) < 1e-4
+
+
 def test_each_example_has_a_test_and_is_short() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     assert names

@@ -213,7 +213,7 @@ def constant(number: float, rank: int = 0) -> Value:
 def leaf(shape: Sequence[int], make: Callable[[Env], Any]) -> Value:
     """Entries that follow from what the forward pass left behind."""
     shape = tuple(shape)
-    return Value(shape, 1.0, Node(lambda env: make(env).astype(env.dtype), (), shape))
+    return Value(shape, 1.0, Node(lambda env: jnp.asarray(make(env)).astype(env.dtype), (), shape))
 
 
 def written(value: Value, shape: Sequence[int]) -> Value:
