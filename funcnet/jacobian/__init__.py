@@ -18,13 +18,16 @@ from funcnet.jacobian.api import (
     plan_jacobian,
     value_and_jacobian,
 )
+from funcnet.jacobian.checking import JacobianCheck, check_jacobian
 from funcnet.jacobian.operator import JacobianOperator
 from funcnet.jacobian.plan import Alternative, Plan
 
 __all__ = [
     "Alternative",
+    "JacobianCheck",
     "JacobianOperator",
     "Plan",
+    "check_jacobian",
     "hessian",
     "hvp",
     "jacobian",

@@ -36,6 +36,7 @@ def jacobian(
     mode: Mode = "auto",
     output: AnyOutput = "dense",
     order: str = "auto",
+    pattern: Any = None,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -59,12 +60,16 @@ def jacobian(
         f: Any function that JAX can trace and differentiate.
         argnums: The argument to differentiate with respect to, or several.
         mode: ``"auto"``; ``"forward"`` pushes a tangent for each input entry, ``"reverse"`` pulls
-            back a cotangent for each output entry, ``"eliminate"`` multiplies local Jacobians.
+            back a cotangent for each output entry, ``"compressed"`` one of these for each colour
+            of the pattern, ``"eliminate"`` multiplies local Jacobians.
         output: ``"dense"`` for full arrays; ``"bcoo"`` for ``jax.experimental.sparse.BCOO``;
             ``"csr"`` and ``"coo"`` for SciPy's sparse arrays of the flattened input and output;
             ``"operator"`` for a :class:`JacobianOperator`.
         order: The order of elimination: ``"forward"``, ``"reverse"``, ``"markowitz"``,
             ``"markowitz_reverse"``, ``"chain"`` or ``"search"``; ``"auto"`` takes the cheapest.
+        pattern: Which entries can differ from 0, if you know better than the program tells: a
+            pair of index arrays, a sparse array, or a full array, of the flattened output and
+            input. Then ``"auto"`` compresses. It is trusted; :func:`check_jacobian` checks it.
         has_aux: Whether f returns a pair, of which only the first is differentiated.
         max_bytes: Full arrays larger than this are refused.
 
@@ -92,7 +97,7 @@ def jacobian(
     References:
         A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, chapters 7 to 10.
     """
-    planned = _Planned("jacobian", f, argnums, mode, output, order, has_aux, max_bytes)
+    planned = Planned("jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern)
 
     def jacobian_of_f(*args: Any) -> Any:
         _, result, aux = planned(args)
@@ -108,6 +113,7 @@ def value_and_jacobian(
     mode: Mode = "auto",
     output: AnyOutput = "dense",
     order: str = "auto",
+    pattern: Any = None,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -119,6 +125,7 @@ def value_and_jacobian(
         mode: As for :func:`jacobian`.
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
+        pattern: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -135,7 +142,9 @@ def value_and_jacobian(
         >>> y.tolist(), J.tolist()
         ([3.0, 3.0], [[3.0, 0.0], [0.0, 3.0]])
     """
-    planned = _Planned("value_and_jacobian", f, argnums, mode, output, order, has_aux, max_bytes)
+    planned = Planned(
+        "value_and_jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern
+    )
 
     def value_and_jacobian_of_f(*args: Any) -> Any:
         y, result, aux = planned(args)
@@ -168,9 +177,7 @@ def jacobian_diagonal(f: Callable[..., Any], argnums: int = 0) -> Callable[..., 
         >>> jacobian_diagonal(lambda x: x**2 + jnp.sum(x))(jnp.array([1.0, 2.0])).tolist()
         [3.0, 5.0]
     """
-    planned = _Planned(
-        "jacobian_diagonal", f, argnums, "auto", "diagonal", "auto", False, MAX_BYTES
-    )
+    planned = Planned("jacobian_diagonal", f, argnums, "auto", "diagonal", "auto", False, MAX_BYTES)
 
     def diagonal_of_f(*args: Any) -> Any:
         return jax.tree.leaves(planned(args)[1])[0]
@@ -185,6 +192,7 @@ def hessian(
     mode: Mode = "auto",
     output: AnyOutput = "dense",
     order: str = "auto",
+    pattern: Any = None,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -202,6 +210,7 @@ def hessian(
         mode: As for :func:`jacobian`.
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
+        pattern: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -226,6 +235,7 @@ def hessian(
         mode=mode,
         output=output,
         order=order,
+        pattern=pattern,
         has_aux=has_aux,
         max_bytes=max_bytes,
     )
@@ -263,6 +273,7 @@ def plan_jacobian(
     mode: Mode = "auto",
     output: Output = "dense",
     order: str = "auto",
+    pattern: Any = None,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Plan:
@@ -275,6 +286,7 @@ def plan_jacobian(
         mode: As for :func:`jacobian`.
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
+        pattern: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -291,10 +303,12 @@ def plan_jacobian(
         >>> plan.nnz, plan.mode
         (1000, 'eliminate')
     """
-    return _Planned("plan_jacobian", f, argnums, mode, output, order, has_aux, max_bytes).plan(args)
+    return Planned(
+        "plan_jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern
+    ).plan(args)
 
 
-class _Planned:
+class Planned:
     """A function and options, with a plan for each signature that it was called with."""
 
     def __init__(
@@ -307,32 +321,41 @@ class _Planned:
         order: str,
         has_aux: bool,
         max_bytes: int,
+        pattern: Any = None,
     ) -> None:
         _check_option(function, "mode", mode, get_args(Mode))
         _check_option(function, "output", output, (*get_args(Output), "operator"))
         _check_option(function, "order", order, ("auto", *NAMES))
         self._function, self._f, self._argnums, self._has_aux = function, f, argnums, has_aux
         self._output = output
-        self._options = {"mode": mode, "output": output, "order": order, "max_bytes": max_bytes}
+        self._options = {
+            "mode": mode,
+            "output": output,
+            "order": order,
+            "pattern": pattern,
+            "max_bytes": max_bytes,
+        }
         self._plans: dict[Any, Plan] = {}
 
     def __call__(self, args: Sequence[Any]) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and the rest of what the function returned."""
-        call = self._call(args)
+        call = self.call(args)
         if self._output in ("csr", "coo"):
             refuse_tracers(self._function, f"output={self._output!r}", call.leaves + call.others)
         if self._output == "operator":
             return self._operator(call, args)
-        return self._plan_of(call).evaluated(call)
+        return self.plan_of(call).evaluated(call)
 
     def plan(self, args: Sequence[Any]) -> Plan:
         """The plan for some arguments."""
-        return self._plan_of(self._call(args))
+        return self.plan_of(self.call(args))
 
-    def _call(self, args: Sequence[Any]) -> Call:
+    def call(self, args: Sequence[Any]) -> Call:
+        """A call of the function."""
         return Call(self._function, self._f, self._argnums, args, self._has_aux)
 
-    def _plan_of(self, call: Call) -> Plan:
+    def plan_of(self, call: Call) -> Plan:
+        """The plan for a call, made where there is none yet."""
         plan = self._plans.get(call.key)
         if plan is None:
             plan, may_stay = make_plan(self._function, call, **self._options)

@@ -8,9 +8,9 @@ comes back is pulled through it row by row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -57,19 +57,26 @@ class Group:
         self._pushed: dict[Any, Any] = {}
         self._pulled: dict[Any, Any] = {}
 
-    def apply(self, place: int, known: Sequence[Any], tangent: Any) -> list[Any]:
-        """All outputs for one input that is not 0."""
+    def _forward(
+        self, places: Sequence[int], known: Sequence[Any], tangents: Sequence[Any]
+    ) -> list[Any]:
+        """All outputs for inputs of which some are not 0."""
         given = [jnp.zeros(aval_of(v).shape, aval_of(v).dtype) for v in self.inputs]
-        given[place] = tangent
+        for place, tangent in zip(places, tangents, strict=True):
+            given[place] = tangent
         return list(self._call(*known, *given))
 
-    def apply_transposed(self, result: int, known: Sequence[Any], cotangent: Any) -> list[Any]:
-        """All inputs' cotangents for one output's cotangent that is not 0."""
+    def _backward(
+        self, places: Sequence[int], known: Sequence[Any], cotangents: Sequence[Any]
+    ) -> list[Any]:
+        """All inputs' cotangents for outputs of which some have one that is not 0."""
 
-        def linear(*tangents: Any) -> Any:
-            return self._call(*known, *tangents)[result]
+        def linear(*tangents: Any) -> list[Any]:
+            results = self._call(*known, *tangents)
+            return [results[place] for place in places]
 
-        return list(jax.linear_transpose(linear, *(_struct(v) for v in self.inputs))(cotangent))
+        transposed = jax.linear_transpose(linear, *(_struct(v) for v in self.inputs))
+        return list(transposed(list(cotangents)))
 
     @cached_property
     def can_push(self) -> bool:
@@ -81,7 +88,7 @@ class Group:
         if result not in self._pullable:
             try:
                 jax.eval_shape(
-                    lambda known, ct: self.apply_transposed(result, known, ct),
+                    lambda known, ct: self._backward([result], known, [ct]),
                     self._known_avals,
                     _struct(self.outputs[result]),
                 )
@@ -95,10 +102,10 @@ class Group:
         key = (place, block)
         if key not in self._pushed:
             cols = columns_of(block)
-            columns = dense(narrowed(block, cols))
+            stacks = self.pushed_stacks({place: dense(narrowed(block, cols))})
             self._pushed[key] = [
                 from_dense(value, (_size(v), block.shape[1]), cols)
-                for v, value in zip(self.outputs, self._mapped(columns, place), strict=True)
+                for v, value in zip(self.outputs, stacks, strict=True)
             ]
         return self._pushed[key]
 
@@ -108,48 +115,56 @@ class Group:
         if key not in self._pulled:
             turned = block.transposed
             rows = columns_of(turned)
-            columns = dense(narrowed(turned, rows))
+            stacks = self.pulled_stacks({result: dense(narrowed(turned, rows))})
             self._pulled[key] = [
                 from_dense(value, (_size(v), block.shape[0]), rows).transposed
-                for v, value in zip(self.inputs, self._mapped_back(columns, result), strict=True)
+                for v, value in zip(self.inputs, stacks, strict=True)
             ]
         return self._pulled[key]
 
-    def _mapped(self, columns: Value, place: int) -> list[Value]:
-        var, count = self.inputs[place], columns.shape[1]
+    def pushed_stacks(self, stacks: Mapping[int, Value]) -> list[Value]:
+        """Push stacks of tangents through, all at once.
 
-        def make(matrix: Any, *known: Any) -> list[Any]:
-            stack = matrix.reshape(*aval_of(var).shape, count).astype(aval_of(var).dtype)
-            apply = jax.vmap(lambda t: self.apply(place, known, t), in_axes=-1, out_axes=-1)
-            return [y.astype(matrix.dtype) for y in apply(stack)]
+        Args:
+            stacks: For inputs that are not 0, a matrix with a tangent in each column.
 
-        return self._several(make, columns, [_size(v) for v in self.outputs])
+        Returns:
+            Such a matrix for each output.
+        """
+        return self._mapped(self._forward, stacks, self.inputs, self.outputs)
 
-    def _mapped_back(self, columns: Value, result: int) -> list[Value]:
-        var, count = self.outputs[result], columns.shape[1]
+    def pulled_stacks(self, stacks: Mapping[int, Value]) -> list[Value]:
+        """Pull stacks of cotangents back, all at once: from some outputs to all inputs."""
+        return self._mapped(self._backward, stacks, self.outputs, self.inputs)
 
-        def make(matrix: Any, *known: Any) -> list[Any]:
-            stack = matrix.reshape(*aval_of(var).shape, count).astype(aval_of(var).dtype)
-            apply = jax.vmap(
-                lambda t: self.apply_transposed(result, known, t), in_axes=-1, out_axes=-1
-            )
-            return [y.astype(matrix.dtype) for y in apply(stack)]
-
-        return self._several(make, columns, [_size(v) for v in self.inputs])
-
-    def _several(
-        self, make: Callable[..., list[Any]], columns: Value, sizes: Sequence[int]
+    def _mapped(
+        self,
+        apply: Callable[..., list[Any]],
+        stacks: Mapping[int, Value],
+        ends: Sequence[Var],
+        others: Sequence[Var],
     ) -> list[Value]:
-        """Values that are made together: one step that makes all, and one to pick each."""
-        count = columns.shape[1]
+        """One step that makes all results together, and one to pick each."""
+        places = list(stacks)
+        avals = [aval_of(ends[place]) for place in places]
+        count = stacks[places[0]].shape[1]
+
+        def make(*arrays: Any) -> list[Any]:
+            matrices, known = arrays[: len(places)], arrays[len(places) :]
+            vectors = [
+                matrix.reshape(*aval.shape, count).astype(aval.dtype)
+                for matrix, aval in zip(matrices, avals, strict=True)
+            ]
+            each = jax.vmap(lambda *xs: apply(places, known, xs), in_axes=-1, out_axes=-1)
+            return [y.astype(matrices[0].dtype) for y in each(*vectors)]
+
         work = Work(self.work.flops * count, self.work.entries * count)
         known = [Value(node.shape, 1.0, node) for node in self._known]
-        together = computed((), make, [columns, *known], work)
+        together = computed((), make, [*stacks.values(), *known], work)
+        shapes = [(_size(v), count) for v in others]
         return [
-            computed(
-                (size, count), lambda made, i=i: made[i].reshape(-1, count), [together], Work()
-            )
-            for i, size in enumerate(sizes)
+            computed(shape, partial(_picked, i, shape), [together], Work())
+            for i, shape in enumerate(shapes)
         ]
 
 

@@ -21,7 +21,7 @@ from funcnet.jacobian.dense import dense
 from funcnet.jacobian.terms import Block
 from funcnet.jacobian.values import Value, written
 
-__all__ = ["Form", "Output", "form_of"]
+__all__ = ["Form", "Output", "entries", "form_of", "refuse_tracers"]
 
 Output: TypeAlias = Literal["dense", "bcoo", "csr", "coo", "diagonal"]
 """A full array; ``jax.experimental.sparse.BCOO``; SciPy's ``csr_array`` or ``coo_array``; the

@@ -14,15 +14,16 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError, ShapeError
+from funcnet.jacobian.compression import best_coloring, compressed
 from funcnet.jacobian.elimination import EliminationGraph, graph_of
 from funcnet.jacobian.linearization import LinearProgram, linearized
 from funcnet.jacobian.operation import Group
 from funcnet.jacobian.orders import NAMES, Order, eliminate_in
-from funcnet.jacobian.outputs import Output, form_of
+from funcnet.jacobian.outputs import Output, entries, form_of
+from funcnet.jacobian.patterns import pattern_from
 from funcnet.jacobian.pricing import machine
 from funcnet.jacobian.signature import Call
 from funcnet.jacobian.terms import Block, identity
@@ -41,6 +42,9 @@ _MOST_VERTICES = 4000
 _PLANNED: tuple[Order, ...] = ("chain", "markowitz", "forward", "reverse")
 """The orders that are priced; the others are tried if named."""
 
+
+Pattern: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Rows and columns."""
 
 Blocks: TypeAlias = list[list[Block]]
 """A row for each output, a column for each input."""
@@ -123,6 +127,22 @@ class Planner:
         ]
         return self._alternative("reverse", "", sum(self.rows), self._complete(found))
 
+    def compressed(self, pattern: Pattern | None) -> Alternative | None:
+        """One pass for each colour of a pattern: a given one, or that of the structure."""
+        if pattern is None:
+            pattern = pattern_of(self.eliminated("chain").blocks)
+        if self.whole is None or not len(pattern[0]):
+            return self._alternative("compressed", "", 0, self._complete([]))
+        group, places = self.whole
+        coloring = best_coloring(
+            *pattern,
+            (sum(self.rows), sum(self.cols)),
+            push=group.can_push,
+            pull=all(p is None or group.can_pull(p) for p in places),
+        )
+        blocks = compressed(group, places, (self.rows, self.cols), pattern, coloring)
+        return self._alternative("compressed", "", coloring.count, blocks)
+
     def _complete(self, found: Sequence[Sequence[Block | None]]) -> Blocks:
         whole = []
         for k, m in enumerate(self.rows):
@@ -198,6 +218,23 @@ class Plan:
         aux = self._call.aux_of(values[n:])
         return y, self._call.tree_of(rows), aux
 
+    def entries(self, call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, columns and values of all entries, outputs and inputs one after the other."""
+        read = self._program.environment([*call.leaves, *call.others])
+        found, row0 = [], 0
+        for row in self.chosen.blocks:
+            col0 = 0
+            for block in row:
+                r, c, values = entries(block)
+                arrays = evaluate(values, Env(read, self._call.dtype))
+                found += [(row0 + r, col0 + c, np.concatenate([np.zeros(0), *arrays]))]
+                col0 += block.shape[1]
+            row0 += row[0].shape[0] if row else 0
+        none = np.zeros(0, np.int64)
+        rows = np.concatenate([none, *(part[0] for part in found)])
+        cols = np.concatenate([none, *(part[1] for part in found)])
+        return rows, cols, np.concatenate([np.zeros(0), *(part[2] for part in found)])
+
     def _matching(self, args: Sequence[Any]) -> Call:
         call = self._call.again(args)
         if call.key != self._call.key:
@@ -209,8 +246,7 @@ class Plan:
 
     def _compute(self, *arrays: Any) -> tuple[list[Any], list[Any]]:
         read = self._program.environment(arrays)
-        dtypes = [a.dtype for a in self._call.avals + self._call.out_avals]
-        dtype = max(dtypes, key=lambda d: jnp.finfo(d).bits)
+        dtype = self._call.dtype
         forms = [form for row in self._forms for form in row]
         made = iter(evaluate([v for form in forms for v in form.values], Env(read, dtype)))
         results = [
@@ -294,7 +330,14 @@ def pattern_of(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_plan(
-    function: str, call: Call, *, mode: Mode, output: Output, order: str, max_bytes: int
+    function: str,
+    call: Call,
+    *,
+    mode: Mode,
+    output: Output,
+    order: str,
+    pattern: Any,
+    max_bytes: int,
 ) -> tuple[Plan, bool]:
     """Make a plan; tell also whether it may be kept for other calls of the same shapes."""
     program = linearized(call.flat, call.avals, call.other_avals)
@@ -303,14 +346,22 @@ def make_plan(
     if output == "diagonal":
         _check_square(function, call)
     planner = Planner(program, call.out_avals, call.itemsize)
-    alternatives = _alternatives(function, planner, mode, order)
+    known = None
+    if pattern is not None:
+        known = pattern_from(function, pattern, (sum(planner.rows), sum(planner.cols)))
+    alternatives = _alternatives(function, planner, mode, order, known)
     chosen = min(alternatives, key=lambda a: a.seconds)
     rest = [a for a in alternatives if a is not chosen]
     return Plan(call, program, [chosen, *rest], output), program.is_closed
 
 
-def _alternatives(function: str, planner: Planner, mode: Mode, order: str) -> list[Alternative]:
-    if mode == "forward":
+def _alternatives(
+    function: str, planner: Planner, mode: Mode, order: str, pattern: Pattern | None
+) -> list[Alternative]:
+    found: list[Alternative | None]
+    if mode == "compressed" or (mode == "auto" and pattern is not None):
+        found = [planner.compressed(pattern)]
+    elif mode == "forward":
         found = [planner.forward()]
     elif mode == "reverse":
         found = [planner.reverse()]

@@ -79,6 +79,12 @@ class Call:
         """The bytes of an entry of the Jacobian."""
         return max([a.dtype.itemsize for a in self.avals], default=4)
 
+    @property
+    def dtype(self) -> Any:
+        """The widest dtype among inputs and outputs."""
+        dtypes = [a.dtype for a in [*self.avals, *self.out_avals]]
+        return max(dtypes, key=lambda d: jnp.finfo(d).bits)
+
     def described(self) -> str:
         """The shapes and dtypes of what is differentiated."""
         return ", ".join(

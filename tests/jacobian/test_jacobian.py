@@ -9,8 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
+from jax.experimental import sparse
 
 from funcnet.jacobian import (
+    check_jacobian,
     hessian,
     hvp,
     jacobian,
@@ -108,6 +111,18 @@ def test_orders(name: str, order: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("name", BATTERY)
+def test_compressed(name: str) -> None:
+    """With the pattern that is read off, and with the true one."""
+    case = BATTERY[name]
+    f, args, wanted = reference(name)
+    assert_same(jacobian(f, case.argnums, mode="compressed")(*args), wanted)
+    pattern = case.pattern("small")
+    assert_same(jacobian(f, case.argnums, pattern=pattern)(*args), wanted)
+    assert check_jacobian(f, *args, argnums=case.argnums, pattern=pattern)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
 @pytest.mark.parametrize("name", BATTERY)
 def test_modes(name: str, mode: Any) -> None:
@@ -131,6 +146,7 @@ def test_every_way_on_a_few(name: str) -> None:
         assert_same(jacobian(f, output=output)(*args), wanted)
     assert_same(jacobian(f, mode="forward")(*args), wanted)
     assert_same(jacobian(f, mode="reverse")(*args), wanted)
+    assert_same(jacobian(f, mode="compressed")(*args), wanted)
     for order in ORDERS:
         assert_same(jacobian(f, mode="eliminate", order=order)(*args), wanted)
 
@@ -334,6 +350,52 @@ def test_bottleneck_is_multiplied_from_the_bottleneck() -> None:
     assert 15 * work["chain"] < min(work["forward"], work["reverse"])
 
 
+# Patterns
+
+
+def test_given_patterns_in_any_form() -> None:
+    f, args, wanted = reference("arrowhead")
+    full_pattern = np.asarray(BATTERY["arrowhead"].pattern("small"))
+    rows, cols = np.nonzero(full_pattern)
+    indices = jnp.stack([jnp.asarray(rows), jnp.asarray(cols)], axis=1)
+    stored = sparse.BCOO((jnp.ones(len(rows)), indices), shape=full_pattern.shape)
+    for pattern in ((rows, cols), full_pattern, scipy.sparse.csr_array(full_pattern), stored):
+        plan = plan_jacobian(f, *args, pattern=pattern)
+        assert plan.mode == "compressed"
+        assert plan.chosen.passes == 3
+        assert_same(plan(*args), wanted)
+
+
+def test_compression_takes_several_inputs_and_outputs() -> None:
+    f = lambda a, b: {"sum": a + b[::-1], "product": a * b, "none": jnp.ones(2)}  # noqa: E731
+    args = jnp.arange(1.0, 7.0), jnp.arange(2.0, 8.0)
+    wanted = jax.jacrev(f, (0, 1))(*args)
+    assert_same(jacobian(f, (0, 1), mode="compressed")(*args), wanted)
+    assert plan_jacobian(f, *args, argnums=(0, 1), mode="compressed").chosen.passes <= 3
+
+
+def test_wrong_patterns_are_detected() -> None:
+    f, args, _ = reference("brusselator")
+    pattern = np.array(BATTERY["brusselator"].pattern("small"), bool)
+    rows, cols = np.nonzero(pattern)
+    for i in range(0, len(rows), 17):
+        missing = pattern.copy()
+        missing[rows[i], cols[i]] = False
+        found = check_jacobian(f, *args, pattern=missing)
+        assert not found
+        assert "an entry of it is missing" in str(found)
+    assert "ok: products by jvp" in str(check_jacobian(f, *args, pattern=pattern))
+
+
+def test_functions_without_forward_mode_are_checked_in_reverse() -> None:
+    f, args = BATTERY["spike_reverse_rule"].make("small")
+    assert check_jacobian(f, *args).by == "vjp"
+    rows, cols = plan_jacobian(f, *args).pattern()
+    found = check_jacobian(f, *args, pattern=(rows[:-1], cols[:-1]))
+    assert not found
+    assert "of the flattened input" in str(found)
+
+
 # Bad input
 
 
@@ -358,6 +420,9 @@ def test_bottleneck_is_multiplied_from_the_bottleneck() -> None:
         (lambda: jacobian(jnp.sin, mode="fast"), "mode='fast' is not known"),  # type: ignore
         (lambda: jacobian(jnp.sin, output="matrix"), "output='matrix' is not known"),  # type: ignore
         (lambda: jacobian(jnp.sin, order="best"), "order='best' is not known"),
+        (lambda: jacobian(jnp.sin, pattern=np.eye(2))(jnp.ones(3)), r"pattern has shape \(2, 2\)"),
+        (lambda: jacobian(jnp.sin, pattern=([0], [3]))(jnp.ones(3)), "cols holds 3"),
+        (lambda: check_jacobian(jnp.sin, jnp.ones(3), directions=0), "directions=0"),
         (lambda: jacobian(jnp.sin, has_aux=True)(jnp.ones(3)), "instead of a pair"),
         (lambda: jax.jit(jacobian(jnp.sin, output="csr"))(jnp.ones(3)), "needs numbers"),
         (lambda: jacobian(jnp.sin)(jnp.ones(40_000)), r"takes 11.9 GiB, more than max_bytes"),

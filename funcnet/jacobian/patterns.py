@@ -1,0 +1,56 @@
+"""Patterns of nonzeros, as users have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from funcnet.errors import ShapeError
+from funcnet.jacobian.coloring import check_pattern
+
+__all__ = ["pattern_from"]
+
+
+def pattern_from(
+    function: str, pattern: Any, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and columns of a pattern, each place once, in row-major order.
+
+    Args:
+        function: Who asks, for the message.
+        pattern: A pair of index arrays; a sparse array of SciPy or JAX, whose stored entries
+            count; or a full array, whose entries count that are not 0.
+        shape: The shape of the Jacobian, outputs and inputs flattened.
+
+    Returns:
+        Rows and columns.
+
+    Raises:
+        ShapeError: If the pattern has another shape.
+        ArgumentError: If an index lies outside of the shape.
+    """
+    if isinstance(pattern, tuple):
+        rows, cols = pattern
+    else:
+        own = tuple(getattr(pattern, "shape", np.shape(pattern)))
+        if own != shape:
+            raise ShapeError(
+                f"{function}: the pattern has shape {own}, but the Jacobian, with outputs and "
+                f"inputs flattened, has {shape}."
+            )
+        rows, cols = _stored(pattern)
+    rows, cols, _ = check_pattern(function, rows, cols, shape)
+    flat = np.unique(rows * shape[1] + cols)
+    return flat // max(shape[1], 1), flat % max(shape[1], 1)
+
+
+def _stored(pattern: Any) -> tuple[np.ndarray, np.ndarray]:
+    if hasattr(pattern, "indices") and hasattr(pattern, "nse"):
+        indices = np.asarray(pattern.indices)
+        return indices[:, 0], indices[:, 1]
+    if hasattr(pattern, "tocoo"):
+        entries = pattern.tocoo()
+        return entries.row, entries.col
+    rows, cols = np.nonzero(np.asarray(pattern))
+    return rows, cols
