@@ -23,7 +23,7 @@ class JacobianCheck:
 
     Attributes:
         ok: Whether all products agree.
-        error: The largest difference, in units of the largest entry of the products.
+        error: The largest difference, in units of the summands of the entry.
         row: The flattened position in the output, or in the input where only reverse mode could be
             compared, at which the difference is largest.
         by: ``"jvp"`` or ``"vjp"``: what was compared.
@@ -73,8 +73,8 @@ def check_jacobian(
         mode: The mode to check.
         pattern: The pattern to check, as for :func:`~funcnet.jacobian.jacobian`.
         directions: In how many directions to compare.
-        tolerance: Products may differ by this, in units of their largest entry; by default by the
-            square root of the dtype's precision.
+        tolerance: Products may differ by this, in units of the sum of the absolute values that they
+            are sums of; by default by the square root of the dtype's precision.
         seed: Where the random directions start.
 
     Returns:
@@ -102,6 +102,7 @@ def check_jacobian(
     def flat(*leaves: Any) -> Any:
         return call.flat(*leaves, *call.others)[0]
 
+    precision = max([float(jnp.finfo(a.dtype).eps) for a in call.avals], default=0.0)
     draw = np.random.default_rng(seed)
     worst = (0.0, 0)
     by = "jvp"
@@ -109,23 +110,22 @@ def check_jacobian(
         v = [draw.normal(size=a.shape).astype(a.dtype) for a in call.avals]
         try:
             product = jax.jvp(flat, tuple(call.leaves), tuple(map(jnp.asarray, v)))[1]
-            ours = np.zeros(sum(sizes[1]))
-            np.add.at(ours, rows, entries * _ravelled(v)[cols])
+            parts, where, size = entries * _ravelled(v)[cols], rows, sum(sizes[1])
         except TypeError:  # a function with a custom_vjp alone
             by = "vjp"
             v = [draw.normal(size=a.shape).astype(a.dtype) for a in call.out_avals]
             product = jax.vjp(flat, *call.leaves)[1]([jnp.asarray(x) for x in v])
-            ours = np.zeros(sum(sizes[0]))
-            np.add.at(ours, cols, entries * _ravelled(v)[rows])
+            parts, where, size = entries * _ravelled(v)[rows], cols, sum(sizes[0])
         theirs = _ravelled(product)
-        scale = max(float(np.max(np.abs(theirs), initial=0.0)), np.finfo(np.float32).tiny)
-        apart = np.abs(ours - theirs) / scale
+        ours = np.bincount(where, parts, minlength=size)
+        # Each entry is measured by its own summands, or by the rounding of the largest.
+        scale = np.bincount(where, np.abs(parts), minlength=size) + np.abs(theirs)
+        least = float(np.max(scale, initial=0.0)) * precision + np.finfo(np.float32).tiny
+        apart = np.abs(ours - theirs) / np.maximum(scale, least)
         apart = np.where(np.isnan(apart), np.inf, apart)
         if len(apart) and apart.max() >= worst[0]:
             worst = (float(apart.max()), int(apart.argmax()))
-    allowed = tolerance
-    if allowed is None:
-        allowed = max([float(jnp.finfo(a.dtype).eps) ** 0.5 for a in call.avals], default=0.0)
+    allowed = precision**0.5 if tolerance is None else tolerance
     return JacobianCheck(worst[0] <= allowed, worst[0], worst[1], by)
 
 
