@@ -6,6 +6,7 @@ The rooms, from the ground up:
 * `graph`: any function as a graph: values, adjoints, paths, and where a gradient went.
 * `jacobian`: Jacobians and Hessians that exploit the structure of a function.
 * `primitives`: the rules that networks are made of, as tables.
+* `cost`: what each mode of differentiation costs, counted and measured.
 * `initializers`: starting values that follow from theory, and gains for any activation.
 * `layers`: layers and combinators as pairs of pure functions.
 * `models`, `data`, `training`: networks, the digits, and the steps that train them.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from funcnet import (
+        cost,
         data,
         errors,
         graph,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "cost",
     "data",
     "errors",
     "graph",

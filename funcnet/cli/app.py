@@ -16,6 +16,8 @@ from typing import Annotated, TypeVar
 import jax
 import typer
 
+from funcnet.cli.cost import Costing
+from funcnet.cli.cost import cost as do_cost
 from funcnet.cli.draw import Drawing
 from funcnet.cli.draw import draw as do_draw
 from funcnet.cli.subject import MODELS
@@ -26,6 +28,7 @@ from funcnet.errors import FuncnetError
 
 __all__ = ["app", "main"]
 
+_LARGEST_SIZE = 10**7
 _LARGEST_WIDTH = 65_536
 _LARGEST_SEED = 2**31 - 1
 
@@ -85,16 +88,21 @@ def _known_model(value: str | None) -> str | None:
 
 def _parse_widths(text: str) -> tuple[int, ...]:
     """``"128,64"`` as ``(128, 64)``."""
+    return _parse_numbers(text, "widths", _LARGEST_WIDTH, "128,64", "'--hidden'")
+
+
+def _parse_numbers(
+    text: str, what: str, largest: int, example: str, option: str
+) -> tuple[int, ...]:
     try:
-        widths = tuple(int(word) for word in text.split(","))
+        numbers = tuple(int(word) for word in text.split(","))
     except ValueError:
-        widths = (0,)
-    if not all(0 < width <= _LARGEST_WIDTH for width in widths):
+        numbers = (0,)
+    if not all(0 < number <= largest for number in numbers):
         raise typer.BadParameter(
-            f"{text!r} must be widths from 1 to {_LARGEST_WIDTH}, as in 128,64.",
-            param_hint="'--hidden'",
+            f"{text!r} must be {what} from 1 to {largest}, as in {example}.", param_hint=option
         )
-    return widths
+    return numbers
 
 
 def _or_interrupted(job: Callable[[T], int], options: T, done: str) -> int:
@@ -274,3 +282,85 @@ def graph(
         quiet=quiet,
     )
     return _or_interrupted(do_draw, options, "drawn")
+
+
+@app.command()
+def cost(
+    function: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FUNCTION", help="What to compare: module:function, or file.py:function."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            callback=_known_model,
+            help=f"Compare for the loss of a model on digits instead: {', '.join(sorted(MODELS))}.",
+        ),
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE",
+            help="An argument of the function; one --arg for each: 0.5, [[1.0, 2.0]], "
+            '{"w": 1.0}, f32[8,3] for random numbers, or a .npy file.',
+        ),
+    ] = None,
+    argnum: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0,
+            help="Which argument to differentiate, from 0; by default all real ones, of a model "
+            "the parameters.",
+        ),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHS", help="Widths of the hidden layers of --model mlp."),
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZES",
+            help="Compare at several sizes, as in 10,100,1000: the function makes a function and "
+            "its arguments of a size, and of --model mlp the size is the depth.",
+        ),
+    ] = None,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count operations; run and time nothing.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(callback=_positive, help="About how long to measure.")
+    ] = Costing.seconds,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a picture too, as PNG.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=_LARGEST_SEED, help="Seed of all random numbers.")
+    ] = Costing.seed,
+) -> int:
+    """Tell what derivatives cost in forward and reverse mode, counted and measured.
+
+    funcnet cost module:function --arg f32[1000]
+
+    funcnet cost --model mlp
+    """
+    options = Costing(
+        function=function,
+        model=model,
+        args=tuple(arg or ()),
+        argnums=tuple(argnum or ()),
+        hidden=None if hidden is None else _parse_widths(hidden),
+        sizes=()
+        if sizes is None
+        else _parse_numbers(sizes, "sizes", _LARGEST_SIZE, "10,100", "'--sizes'"),
+        count=count,
+        seconds=seconds,
+        as_json=as_json,
+        png=png,
+        seed=seed,
+    )
+    return _or_interrupted(do_cost, options, "drawn")
