@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import jax
@@ -25,6 +25,9 @@ __all__ = [
 
 MAX_BYTES = 1 << 32
 """The largest full Jacobian that is made unless asked for: 4 GiB."""
+
+_MOST_PLANS = 64
+"""The oldest plan of a function goes when there are more."""
 
 AnyOutput: TypeAlias = "Output | Literal['operator']"
 
@@ -54,7 +57,8 @@ def jacobian(
 
     Since what is read is JAX's own linearisation, custom rules and the choices of JAX at kinks hold
     as in ``jax.jacfwd`` and ``jax.jacrev``. ``jit``, ``vmap``, ``grad`` and ``jacobian`` itself can
-    be applied to the result.
+    be applied to the result. As under ``jit``, f is traced once for each combination of shapes and
+    of Python numbers among its other arguments.
 
     Args:
         f: Any function that JAX can trace and differentiate.
@@ -99,8 +103,8 @@ def jacobian(
     """
     planned = Planned("jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern)
 
-    def jacobian_of_f(*args: Any) -> Any:
-        _, result, aux = planned(args)
+    def jacobian_of_f(*args: Any, **named: Any) -> Any:
+        _, result, aux = planned(args, named)
         return (result, aux) if has_aux else result
 
     return jacobian_of_f
@@ -146,8 +150,8 @@ def value_and_jacobian(
         "value_and_jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern
     )
 
-    def value_and_jacobian_of_f(*args: Any) -> Any:
-        y, result, aux = planned(args)
+    def value_and_jacobian_of_f(*args: Any, **named: Any) -> Any:
+        y, result, aux = planned(args, named)
         return ((y, aux) if has_aux else y), result
 
     return value_and_jacobian_of_f
@@ -179,8 +183,8 @@ def jacobian_diagonal(f: Callable[..., Any], argnums: int = 0) -> Callable[..., 
     """
     planned = Planned("jacobian_diagonal", f, argnums, "auto", "diagonal", "auto", False, MAX_BYTES)
 
-    def diagonal_of_f(*args: Any) -> Any:
-        return jax.tree.leaves(planned(args)[1])[0]
+    def diagonal_of_f(*args: Any, **named: Any) -> Any:
+        return jax.tree.leaves(planned(args, named)[1])[0]
 
     return diagonal_of_f
 
@@ -337,9 +341,9 @@ class Planned:
         }
         self._plans: dict[Any, Plan] = {}
 
-    def __call__(self, args: Sequence[Any]) -> tuple[Any, Any, Any]:
+    def __call__(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and the rest of what the function returned."""
-        call = self.call(args)
+        call = self.call(args, named)
         if self._output in ("csr", "coo"):
             refuse_tracers(self._function, f"output={self._output!r}", call.leaves + call.others)
         if self._output == "operator":
@@ -350,9 +354,9 @@ class Planned:
         """The plan for some arguments."""
         return self.plan_of(self.call(args))
 
-    def call(self, args: Sequence[Any]) -> Call:
+    def call(self, args: Sequence[Any], named: Mapping[str, Any] | None = None) -> Call:
         """A call of the function."""
-        return Call(self._function, self._f, self._argnums, args, self._has_aux)
+        return Call(self._function, self._f, self._argnums, args, named, self._has_aux)
 
     def plan_of(self, call: Call) -> Plan:
         """The plan for a call, made where there is none yet."""
@@ -360,6 +364,8 @@ class Planned:
         if plan is None:
             plan, may_stay = make_plan(self._function, call, **self._options)
             if may_stay:
+                if len(self._plans) == _MOST_PLANS:
+                    del self._plans[next(iter(self._plans))]
                 self._plans[call.key] = plan
         return plan
 

@@ -149,12 +149,13 @@ def linearized(
         return [*y, *aux], push(*tangents)
 
     jaxpr = jax.make_jaxpr(derivative)(list(args), list(others), list(args))
-    # A custom rule that stands in the known part has to stay one, for derivatives of Jacobians.
-    flat = inline(jaxpr, keep=_RULES)
+    flat = inline(jaxpr, keep=_CLOSED)
     return LinearProgram(flat, len(args) + len(others), count[-1])
 
 
-_RULES = ("custom_jvp_call", "custom_vjp_call", "rule")
+_CLOSED = ("custom_jvp_call", "custom_vjp_call", "rule", "custom_linear_solve")
+"""Operations that are not opened: a custom rule that stands in the known part has to stay one, for
+derivatives of Jacobians, and the inside of a solver need not be linear."""
 
 
 def aval_of(atom: Any) -> Any:

@@ -93,7 +93,7 @@ class Group:
                     _struct(self.outputs[result]),
                 )
                 self._pullable[result] = True
-            except ValueError:
+            except Exception:  # JAX has many types of errors for what cannot be transposed
                 self._pullable[result] = False
         return self._pullable[result]
 

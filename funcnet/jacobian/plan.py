@@ -8,7 +8,7 @@ and why when printed, and compiles to one function when called.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -204,9 +204,9 @@ class Plan:
         """
         return pattern_of(self.chosen.blocks)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         """The Jacobian at arguments of the shapes that the plan was made for."""
-        return self.evaluated(self._matching(args))[1]
+        return self.evaluated(self._matching(args, named))[1]
 
     def evaluated(self, call: Call) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and what else the function returns, for a call."""
@@ -235,8 +235,8 @@ class Plan:
         cols = np.concatenate([none, *(part[1] for part in found)])
         return rows, cols, np.concatenate([np.zeros(0), *(part[2] for part in found)])
 
-    def _matching(self, args: Sequence[Any]) -> Call:
-        call = self._call.again(args)
+    def _matching(self, args: Sequence[Any], named: Mapping[str, Any]) -> Call:
+        call = self._call.again(args, named)
         if call.key != self._call.key:
             raise ShapeError(
                 f"Plan: made for arguments {self._call.described()}, but called with "

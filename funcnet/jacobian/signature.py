@@ -7,7 +7,7 @@ needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,6 +36,7 @@ class Call:
         f: Callable[..., Any],
         argnums: int | Sequence[int],
         args: Sequence[Any],
+        named: Mapping[str, Any] | None = None,
         has_aux: bool = False,
     ) -> None:
         self._function, self._f, self._has_aux = function, f, has_aux
@@ -48,20 +49,18 @@ class Call:
         self._argnums = _normalized(function, argnums, len(args))
         self._count = len(args)
         chosen = [args[i] for i in self._argnums]
-        rest = [x for i, x in enumerate(args) if i not in self._argnums]
+        rest = [x for i, x in enumerate(args) if i not in self._argnums], dict(named or {})
         paths = _paths(f, args)
         self.names = [name for i in self._argnums for name in paths[i]]
         self.in_tree: Any
         self.leaves, self.in_tree = jax.tree.flatten(chosen)
         self._rest_tree: Any
         rest_leaves, self._rest_tree = jax.tree.flatten(rest)
-        self._is_array = [_is_array(x) for x in rest_leaves]
-        self.others = [
-            x for x, is_array in zip(rest_leaves, self._is_array, strict=True) if is_array
-        ]
-        self._fixed = [
-            x for x, is_array in zip(rest_leaves, self._is_array, strict=True) if not is_array
-        ]
+        # Python's own numbers stay what they are, as shapes and exponents need them.
+        self._is_array = [_is_array(x) and not _is_number(x) for x in rest_leaves]
+        sorted_out = list(zip(rest_leaves, self._is_array, strict=True))
+        self.others = [x for x, is_array in sorted_out if is_array]
+        self._fixed = [x for x, is_array in sorted_out if not is_array]
         self._check_inputs()
         self.avals = [_aval(x) for x in self.leaves]
         self.other_avals = [_aval(x) for x in self.others]
@@ -69,10 +68,10 @@ class Call:
         trees = self.in_tree, self._rest_tree
         self.key = (trees, tuple(shapes), tuple(map(_identity, self._fixed)))
 
-    def again(self, args: Sequence[Any]) -> Call:
+    def again(self, args: Sequence[Any], named: Mapping[str, Any]) -> Call:
         """Another call of the same function."""
         argnums = self._argnums[0] if self.single else self._argnums
-        return Call(self._function, self._f, argnums, args, self._has_aux)
+        return Call(self._function, self._f, argnums, args, named, self._has_aux)
 
     @property
     def itemsize(self) -> int:
@@ -83,7 +82,7 @@ class Call:
     def dtype(self) -> Any:
         """The widest dtype among inputs and outputs."""
         dtypes = [a.dtype for a in [*self.avals, *self.out_avals]]
-        return max(dtypes, key=lambda d: jnp.finfo(d).bits)
+        return max(dtypes, key=lambda d: jnp.finfo(d).bits, default=np.dtype(np.float32))
 
     def described(self) -> str:
         """The shapes and dtypes of what is differentiated."""
@@ -99,12 +98,13 @@ class Call:
         fixed = iter(self._fixed)
         rest = [next(given) if is_array else next(fixed) for is_array in self._is_array]
         chosen = self.in_tree.unflatten(arrays[:n])
-        others = iter(self._rest_tree.unflatten(rest))
+        unchosen, named = self._rest_tree.unflatten(rest)
+        others = iter(unchosen)
         args = [
             chosen[self._argnums.index(i)] if i in self._argnums else next(others)
             for i in range(self._count)
         ]
-        y = self._f(*args)
+        y = self._f(*args, **named)
         aux = None
         if self._has_aux:
             if not (isinstance(y, tuple) and len(y) == 2):
@@ -194,9 +194,11 @@ def _paths(f: Callable[..., Any], args: Sequence[Any]) -> list[list[str]]:
 
 
 def _is_array(x: Any) -> bool:
-    return (hasattr(x, "dtype") and hasattr(x, "shape")) or isinstance(
-        x, bool | int | float | complex
-    )
+    return _is_number(x) or (hasattr(x, "dtype") and hasattr(x, "shape"))
+
+
+def _is_number(x: Any) -> bool:
+    return type(x) in (bool, int, float, complex)
 
 
 def _aval(x: Any) -> Any:
@@ -206,9 +208,9 @@ def _aval(x: Any) -> Any:
 
 
 def _identity(x: Any) -> Any:
-    """Equal objects, where that can be told, else the object itself."""
+    """Equal objects of one type, where that can be told, else the object itself."""
     try:
         hash(x)
     except TypeError:
         return id(x)
-    return x
+    return type(x), x

@@ -315,6 +315,27 @@ def test_aux_and_static_arguments() -> None:
     assert_same(other, ours)
 
 
+def test_other_arguments_stay_what_they_are() -> None:
+    """Python numbers may be shapes and exponents; arguments may be named; nothing is kept stale."""
+    f = lambda x, n, *, s: jnp.full((n,), s) * x[0] ** n  # noqa: E731
+    x, of_f = jnp.array([2.0, 3.0]), jacobian(f)
+    for n, s in ((2, 3.0), (3, 3.0), (3, 4.0)):
+        assert_same(of_f(x, n, s=s), jax.jacrev(f)(x, n, s=s))
+    for s in (jnp.float64(1.0), jnp.float64(2.0)):
+        np.testing.assert_allclose(of_f(x, 1, s=s), [[s, 0.0]])
+    assert jacobian(lambda p: jnp.ones(2))({}) == {}
+
+
+def test_solvers_keep_their_rule() -> None:
+    """An iterative solver is linear from outside alone."""
+    f = lambda x: jax.scipy.sparse.linalg.cg(lambda v: v * x, x * x)[0]  # noqa: E731
+    x = jnp.arange(1.0, 6.0)
+    modes: list[Any] = ["auto", "forward", "reverse"]
+    for mode in modes:
+        of_f = jacobian(f, mode=mode)
+        np.testing.assert_allclose(of_f(x), np.eye(5), atol=1e-6)
+
+
 def test_dtypes() -> None:
     x = jnp.arange(3, dtype=jnp.bfloat16)
     f = lambda x: (x * x).astype(jnp.float32)  # noqa: E731
