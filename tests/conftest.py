@@ -21,6 +21,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["XLA_FLAGS"] = " ".join(
     [
         *fast_flags,
+        "--xla_cpu_parallel_codegen_split_count=1",  # the processes are in parallel already
         "--xla_force_host_platform_device_count=8",
         os.environ.get("XLA_FLAGS", ""),
     ]
@@ -55,19 +56,22 @@ def check_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
 
 
-_SHARING = ("tests/conformance/", "tests/graph/pictures/test_browser.py")
+_SHARING_BY_CASE = ("tests/conformance/", "tests/graph/pictures/test_browser.py")
+_SHARING_BY_FILE = ("tests/initializers/", "tests/layers/", "tests/primitives/")
 
 
-class _ByRow(LoadScopeScheduling):
+class _BySharing(LoadScopeScheduling):
     """Each test goes to the process that is free, but those that share what was compiled to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(_SHARING) and "[" in nodeid:
+        if nodeid.startswith(_SHARING_BY_CASE) and "[" in nodeid:
             return nodeid.partition("[")[2]  # all laws of one row, or all looks at one page
+        if nodeid.startswith(_SHARING_BY_FILE):
+            return nodeid.partition("::")[0]  # the same operations on the same shapes, and fixtures
         return nodeid.partition("[")[0] if "random_programs" in nodeid else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """What laws share about a row is computed once, in one process."""
-    return _ByRow(config, log)
+    """What tests share is computed once, in one process."""
+    return _BySharing(config, log)

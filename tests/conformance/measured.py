@@ -19,7 +19,7 @@ from jax import lax
 
 from tests.conformance.table import Row
 
-__all__ = ["Point", "assert_close", "first_order", "hessians", "transformed"]
+__all__ = ["Point", "assert_close", "controlled", "first_order", "hessians", "transformed"]
 
 FORWARD, REVERSE = "forward", "reverse"
 NESTINGS = [f"{a} over {b}" for a, b in itertools.product((FORWARD, REVERSE), repeat=2)]
@@ -130,8 +130,8 @@ def _alone(f: Callable[..., Any], points: Sequence[Any], position: int) -> Calla
 
 
 @functools.cache
-def transformed(row: Row) -> dict[str, Any]:
-    """Gradients and tangents under JAX's transformations, each where `first_order` has it plain."""
+def controlled(row: Row) -> dict[str, Any]:
+    """Derivatives under jit, control flow and checkpoints; `first_order` has each plain."""
     with jax.enable_x64(True):
         at = Point(row)
         points, tangents, cotangent = at.points, at.directions(), at.cotangent()
@@ -159,6 +159,29 @@ def transformed(row: Row) -> dict[str, Any]:
 
         points_are_there = jnp.asarray(True)
 
+        @jax.jit
+        def compute() -> dict[str, Any]:
+            saved = jax.checkpoint_policies.everything_saveable
+            return {
+                "jit": jax.jit(gradient)(*points),
+                "scan": jax.tree.map(lambda g: g[0], jax.grad(scanned)(two)),
+                "cond": jax.grad(branched, every)(*points),
+                "while": jax.jvp(looped, points, tangents)[1],
+                "checkpoint": jax.grad(jax.checkpoint(phi), every)(*points),
+                "checkpoint, saving": jax.grad(jax.checkpoint(phi, policy=saved), every)(*points),
+            }
+
+        return jax.tree.map(np.asarray, compute())
+
+
+@functools.cache
+def transformed(row: Row) -> dict[str, Any]:
+    """Derivatives by linearize, transpose and vmap; `first_order` has each plain."""
+    with jax.enable_x64(True):
+        at = Point(row)
+        points, tangents, cotangent = at.points, at.directions(), at.cotangent()
+        rule = at.of(row.apply)
+
         def vmapped(axes: Sequence[int | None], out_axis: int) -> Any:
             """Both modes with some arguments batched, for the first example, the plain one."""
 
@@ -174,17 +197,10 @@ def transformed(row: Row) -> dict[str, Any]:
         @jax.jit
         def compute() -> dict[str, Any]:
             y, push = jax.linearize(rule, *points)
-            saved = jax.checkpoint_policies.everything_saveable
             mixes = list(_mixes(at.args))
             return {
                 "linearize": (y, push(*tangents)),
                 "linear_transpose": jax.linear_transpose(push, *points)(cotangent),
-                "jit": jax.jit(gradient)(*points),
-                "scan": jax.tree.map(lambda g: g[0], jax.grad(scanned)(two)),
-                "cond": jax.grad(branched, every)(*points),
-                "while": jax.jvp(looped, points, tangents)[1],
-                "checkpoint": jax.grad(jax.checkpoint(phi), every)(*points),
-                "checkpoint, saving": jax.grad(jax.checkpoint(phi, policy=saved), every)(*points),
                 "vmap": [vmapped(axes, out) for axes, out in mixes],
             }
 

@@ -6,13 +6,9 @@ as it can be. The points are ordinary ones: smooth, away from kinks. Laws are fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import funcnet.primitives as fn
 from funcnet.layers.dropout import drop
@@ -31,7 +27,7 @@ from tests.conformance.references import (
 )
 from tests.conformance.row import Row
 
-__all__ = ["ROWS", "Row", "every_row", "every_rule"]
+__all__ = ["FAMILIES", "ROWS", "Row"]
 
 
 # Points
@@ -277,7 +273,7 @@ ACTIVATIONS = [
         (X, None),
         {"axis": (0, 1)},
         empty=(),
-        without=("test_check_rule",),  # one block, with nothing beside it
+        without=("test_check_rule", "test_declared_structure"),  # one block, nothing beside it
     ),
     Row("logsumexp", fn.logsumexp, jax.nn.logsumexp, (X, None), empty=()),
     Row(
@@ -378,23 +374,5 @@ LAYERS = [
     Row("drop", drop, masked, (X, jax.random.key(0)), {"dropped": 20_000}, linear=(0,), empty=(0,)),
 ]
 
-ROWS = [*GATES, *ELEMENTARY, *SUMS_AND_MOVES, *LINEAR, *ACTIVATIONS, *SLOPES, *LOSSES, *LAYERS]
-
-
-def every_row(law: Callable[..., None]) -> Any:
-    """Run a law for every row that it applies to."""
-    return _rows(law, at_once=ROWS)
-
-
-def every_rule(law: Callable[..., None]) -> Any:
-    """Run a costly law for the first row of every rule; the marker `long` runs the others."""
-    return _rows(law, at_once={id(row.rule): row for row in reversed(ROWS)}.values())
-
-
-def _rows(law: Callable[..., None], at_once: Collection[Row]) -> Any:
-    rows = [
-        pytest.param(row, id=row.name, marks=() if row in at_once else pytest.mark.long)
-        for row in ROWS
-        if law.__name__ not in row.without
-    ]
-    return pytest.mark.parametrize("row", rows)(law)
+FAMILIES = (GATES, ELEMENTARY, SUMS_AND_MOVES, LINEAR, ACTIVATIONS, SLOPES, LOSSES, LAYERS)
+ROWS = [row for family in FAMILIES for row in family]

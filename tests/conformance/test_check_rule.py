@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from funcnet.rules import check_rule
-from tests.conformance.table import Row, every_rule
+from tests.conformance.choice import every_family
+from tests.conformance.table import Row
 
 
-@every_rule
+@every_family
 def test_check_rule(row: Row) -> None:
     named = dict(zip(row.rule.argument_names, row.args, strict=True))
     report = check_rule(row.rule, **named, **row.static)

@@ -9,13 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.conformance.choice import first_of_its_rule
 from tests.conformance.measured import Point, assert_close
 from tests.conformance.table import ROWS, Row
 
-WITH_EMPTY = [row for row in ROWS if row.empty != ()]
+WITH_EMPTY = [
+    pytest.param(row, id=row.name, marks=() if first_of_its_rule(row) else pytest.mark.long)
+    for row in ROWS
+    if row.empty != ()
+]
 
 
-@pytest.mark.parametrize("row", WITH_EMPTY, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", WITH_EMPTY)
 def test_empty(row: Row) -> None:
     at = Point(row, jnp.float32)
     positions = range(len(at.args)) if row.empty is None else row.empty

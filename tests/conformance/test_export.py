@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tests.conformance.choice import every_rule
 from tests.conformance.measured import Point, contracted
-from tests.conformance.table import Row, every_row
+from tests.conformance.table import Row
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-@every_row
+@every_rule
 def test_export(row: Row) -> None:
     at = Point(row, jnp.float32)
     f = at.of(row.apply)

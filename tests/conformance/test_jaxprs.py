@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from funcnet.rules import linear_map_p, rule_p
+from tests.conformance.choice import every_rule
 from tests.conformance.measured import Point, contracted
-from tests.conformance.table import Row, every_row
+from tests.conformance.table import Row
 
 
 def origins(jaxpr: Any) -> Iterator[tuple[str, Any]]:
@@ -28,7 +29,7 @@ def origins(jaxpr: Any) -> Iterator[tuple[str, Any]]:
                     yield from origins(inner)
 
 
-@every_row
+@every_rule
 def test_recognisable(row: Row) -> None:
     at = Point(row, jnp.float32)
     phi = contracted(at.of(row.apply), at.cotangent())

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from tests.conformance.choice import every_family
 from tests.conformance.measured import Point, contracted
-from tests.conformance.table import Row, every_rule
+from tests.conformance.table import Row
 
 
-@every_rule
+@every_family
 @pytest.mark.leaks
 def test_no_leaks(row: Row) -> None:
     at = Point(row, jnp.float32)

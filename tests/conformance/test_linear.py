@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.conformance.choice import every_rule
 from tests.conformance.measured import Point, assert_close, first_order, transformed, waves
-from tests.conformance.table import ROWS, Row, every_rule
+from tests.conformance.table import ROWS, Row
 
 
 @every_rule

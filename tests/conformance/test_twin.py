@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
+from tests.conformance.choice import every_family
 from tests.conformance.measured import Point, assert_close, first_order
-from tests.conformance.table import Row, every_rule
+from tests.conformance.table import Row
 
 
-@every_rule
+@every_family
 def test_custom_vjp(row: Row) -> None:
     with jax.enable_x64(True):
         at = Point(row)

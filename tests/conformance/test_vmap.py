@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.conformance.choice import every_rule
 from tests.conformance.measured import assert_close, first_order, transformed
-from tests.conformance.table import Row, every_rule
+from tests.conformance.table import Row
 
 
 @every_rule

@@ -11,7 +11,7 @@ import numpy as np
 
 from funcnet.graph import Graph
 
-__all__ = ["check_backward", "check_forward", "check_paths", "check_tangents"]
+__all__ = ["check_backward", "check_forward", "check_paths", "check_tangents", "moving"]
 
 FEW = 60  # paths that are visited one by one
 
@@ -29,6 +29,12 @@ def close(ours: Any, reference: Any, what: str) -> None:
 def moving(tree: Any) -> Any:
     """Whether each leaf is differentiable."""
     return [jnp.issubdtype(jnp.asarray(x).dtype, jnp.inexact) for x in jax.tree.leaves(tree)]
+
+
+def differentiable(derivatives: Any) -> list[Any]:
+    """The leaves, but None for the derivatives of integers."""
+    leaves = jax.tree.leaves(derivatives)
+    return [None if leaf.dtype == jax.dtypes.float0 else leaf for leaf in leaves]
 
 
 def direction(tree: Any, seed: int) -> Any:
@@ -56,11 +62,14 @@ def check_forward(graph: Graph, f: Callable[..., Any], args: Any) -> Any:
 
 
 def check_backward(graph: Graph, values: Any, f: Callable[..., Any], args: Any) -> None:
-    outputs, pullback = jax.vjp(f, *args)
-    cotangent = direction(outputs, 1)
+    cotangent = direction(values.outputs, 1)
     adjoints = graph.backward(values, cotangent)
-    reference = pullback(cotangent)
-    flags, wanted = moving(args), jax.tree.leaves(reference)
+
+    @jax.jit
+    def reference(args: Any) -> list[Any]:
+        return differentiable(jax.vjp(f, *args)[1](cotangent))
+
+    flags, wanted = moving(args), reference(args)
     got = [adjoints.node[i] for i in graph.inputs]
     for flag, ours, theirs in zip(flags, got, wanted, strict=True):
         assert (ours is None) == (not flag)
@@ -81,12 +90,16 @@ def check_backward(graph: Graph, values: Any, f: Callable[..., Any], args: Any) 
 
 def check_tangents(graph: Graph, values: Any, f: Callable[..., Any], args: Any) -> None:
     towards = direction(args, 2)
-    reference = jax.jvp(f, args, towards)[1]
+
+    @jax.jit
+    def reference(args: Any) -> list[Any]:
+        return differentiable(jax.jvp(f, args, towards)[1])
+
     given = jax.tree.map(lambda t: None if t.dtype == jax.dtypes.float0 else t, towards)
     tangents = graph.tangents(values, *given)
     got = [tangents[i] for i in graph.outputs]
-    for ours, theirs in zip(got, jax.tree.leaves(reference), strict=True):
-        if theirs.dtype != jax.dtypes.float0:
+    for ours, theirs in zip(got, reference(args), strict=True):
+        if theirs is not None:
             close(ours, theirs, "tangent")
 
 

@@ -13,7 +13,12 @@ import pytest
 
 from funcnet.errors import ArgumentError, DTypeError, ShapeError
 from funcnet.primitives import kl_divergence, log_softmax, softmax_cross_entropy
-from tests.primitives.exact import DTYPES, assert_exact, exact, values_of
+from tests.primitives.exact import (
+    assert_exact,
+    exact,
+    narrow_dtypes_first,
+    values_of,
+)
 
 INF, NAN = np.inf, np.nan
 
@@ -82,7 +87,7 @@ def confident_logits(dtype: str) -> tuple[jax.Array, np.ndarray, np.ndarray]:
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@narrow_dtypes_first
 @pytest.mark.parametrize("kind", ["classes", "distributions"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.125])
 def test_no_digit_is_lost(kind: str, smoothing: float, dtype: str) -> None:

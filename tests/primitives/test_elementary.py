@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from funcnet.primitives import cos, exp, log, power, sin, sqrt
-from tests.primitives.exact import DTYPES, assert_exact, derivative, exact, points, values_of
+from tests.primitives.exact import (
+    assert_exact,
+    derivative,
+    exact,
+    narrow_dtypes_first,
+    points,
+    values_of,
+)
 
 INF, NAN = np.inf, np.nan
 
@@ -34,7 +41,7 @@ DERIVATIVES: dict[Any, Callable[[int], Callable[[Any], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@narrow_dtypes_first
 @pytest.mark.parametrize("f", DERIVATIVES, ids=lambda f: f.name)
 def test_no_digit_is_lost(f: Any, dtype: str) -> None:
     with jax.enable_x64(True), mpmath.workdps(700):
@@ -125,7 +132,7 @@ def power_samples(dtype: str) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(bases[inside], dtype), jnp.asarray(exponents[inside], dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@narrow_dtypes_first
 def test_powers_lose_no_digit(dtype: str) -> None:
     with jax.enable_x64(True), mpmath.workdps(60):
         x, y = power_samples(dtype)

@@ -21,7 +21,15 @@ from funcnet.primitives import (
     reciprocal,
     subtract,
 )
-from tests.primitives.exact import DTYPES, assert_exact, derivative, exact, points, values_of
+from tests.primitives.exact import (
+    DTYPES,
+    assert_exact,
+    derivative,
+    exact,
+    narrow_dtypes_first,
+    points,
+    values_of,
+)
 
 INF, NAN = np.inf, np.nan
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 3.5, 1e4, -1e4, INF, -INF, NAN)
@@ -126,7 +134,7 @@ def test_a_tie_along_a_broadcast_axis_goes_to_the_first_argument() -> None:
 # Quotients
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@narrow_dtypes_first
 def test_quotients_lose_no_digit(dtype: str) -> None:
     with jax.enable_x64(True):
         grid = points(dtype, per_side=7)
@@ -163,7 +171,7 @@ def test_the_pole(gate: Any) -> None:
     np.testing.assert_array_equal(slope, [-INF, -INF, 0, 0, NAN])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@narrow_dtypes_first
 def test_reciprocals_lose_no_digit(dtype: str) -> None:
     with jax.enable_x64(True):
         x = points(dtype, per_side=15)

@@ -13,7 +13,14 @@ import pytest
 
 from funcnet.errors import ArgumentError, DTypeError, RuleError, ShapeError
 from funcnet.primitives import binary_cross_entropy, hinge_loss, log_loss, sigmoid
-from tests.primitives.exact import DTYPES, assert_exact, derivative, exact, points, values_of
+from tests.primitives.exact import (
+    assert_exact,
+    derivative,
+    exact,
+    narrow_dtypes_first,
+    points,
+    values_of,
+)
 
 INF, NAN = np.inf, np.nan
 
@@ -37,7 +44,7 @@ def bernoulli(u: Any, p: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@narrow_dtypes_first
 @pytest.mark.parametrize("name", ["yes", "no", "both", "rather"])
 def test_no_digit_is_lost(name: str, dtype: str) -> None:
     share = {"yes": 1.0, "no": 0.0, "both": 0.5, "rather": 0.875}[name]

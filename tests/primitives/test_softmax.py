@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,20 @@ def exact(name: str, x: np.ndarray) -> np.ndarray:
     return JACOBIANS[name](p, identity_minus_p)
 
 
+@functools.cache
+def both_modes(name: str) -> Callable[..., Any]:
+    """All tangents and cotangents of a function at a point, compiled once."""
+    function = getattr(fn, name)
+
+    @optimised
+    def both(x: Any, tangents: Any, cotangents: Any) -> Any:
+        push = jax.vmap(lambda t: jax.jvp(function, (x,), (t,))[1])(tangents)
+        pull = jax.vmap(jax.vjp(function, x)[1])(cotangents.reshape(-1, *push.shape[1:]))
+        return push.reshape(len(tangents), -1), pull[0]
+
+    return both
+
+
 @pytest.mark.parametrize("gap", [0.0, 0.7, 3.0, 20.0, 80.0])
 @pytest.mark.parametrize("name", JACOBIANS)
 def test_no_digit_of_a_derivative_is_lost(name: str, gap: float) -> None:
@@ -39,23 +54,16 @@ def test_no_digit_of_a_derivative_is_lost(name: str, gap: float) -> None:
     """
     eps = 24 * max(1.0, gap / 10) * np.finfo(np.float32).eps
     random = np.random.default_rng(int(gap))
-    function = getattr(fn, name)
     outputs = 1 if name == "logsumexp" else N
     wide = np.exp(random.normal(size=(4, N)) * 8).astype(np.float32)
     tangents = np.concatenate([np.eye(N, dtype=np.float32), wide])
     cotangents = np.concatenate([np.eye(outputs, dtype=np.float32), wide[:, :outputs]])
-
-    @optimised
-    def both(x: Any) -> Any:
-        push = jax.vmap(lambda t: jax.jvp(function, (x,), (t,))[1])(tangents)
-        pull = jax.vmap(jax.vjp(function, x)[1])(cotangents.reshape(-1, *push.shape[1:]))
-        return push.reshape(-1, outputs), pull[0]
-
+    both = both_modes(name)
     for winner in range(N):
         x = random.normal(size=N).astype(np.float32)
         x[winner] = x.max() + np.float32(gap)
         jacobian = exact(name, x)
-        push, pull = (np.asarray(found, np.float64) for found in both(x))
+        push, pull = (np.asarray(found, np.float64) for found in both(x, tangents, cotangents))
         for got, directions, matrix in (
             (push, tangents, jacobian.T),
             (pull, cotangents, jacobian),
@@ -71,6 +79,14 @@ def test_no_digit_of_a_derivative_is_lost(name: str, gap: float) -> None:
 def test_huge_and_infinite_logits(name: str, dtype: Any) -> None:
     """Values and both derivatives are finite or the right infinity, and never NaN."""
     function = getattr(fn, name)
+
+    @jax.jit
+    def everything(x: Any) -> Any:
+        y, tangent = jax.jvp(function, (x,), (jnp.ones_like(x),))
+        (gradient,) = jax.vjp(function, x)[1](jnp.ones_like(y))
+        hessian = jax.jacfwd(jax.grad(lambda x: function(x).reshape(-1)[0]))(x)
+        return y, tangent, gradient, hessian
+
     with jax.enable_x64(True):
         for logits in (
             [1e4, -1e4, 0.0],
@@ -82,12 +98,7 @@ def test_huge_and_infinite_logits(name: str, dtype: Any) -> None:
             [np.inf, 0.0, 1.0],
             [np.inf, np.inf, -np.inf],
         ):
-            x = jnp.asarray(logits, dtype)
-            ones = jnp.ones_like(x)
-            y, tangent = jax.jvp(function, (x,), (ones,))
-            (gradient,) = jax.vjp(function, x)[1](jnp.ones_like(y))
-            hessian = jax.jacfwd(jax.grad(lambda x: function(x).reshape(-1)[0]))(x)
-            for found in (y, tangent, gradient, hessian):
+            for found in everything(jnp.asarray(logits, dtype)):
                 assert found.dtype == dtype
                 assert not np.any(np.isnan(np.asarray(found, np.float64))), (logits, found)
 

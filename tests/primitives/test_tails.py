@@ -21,6 +21,7 @@ import sympy
 
 from funcnet import primitives as fn
 from tests.compiled import optimised
+from tests.primitives.exact import narrow_dtypes_first
 
 X = sympy.Symbol("x")
 SIGMOID = 1 / (1 + sympy.exp(-X))
@@ -108,7 +109,7 @@ def derivatives(case: Case, xs: np.ndarray) -> list[list[Any]]:
     return rows
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@narrow_dtypes_first
 @pytest.mark.parametrize("name", CASES)
 def test_no_digit_is_lost(name: str, dtype: str) -> None:
     case = CASES[name]

@@ -53,7 +53,7 @@ def visit(page: str, folder: Path, size: str = "1280,900") -> Any:
     return json.loads(html.unescape(found[0]))
 
 
-DAILY = ("lecture", "scopes", "50 layers")
+DAILY = ("lecture", "scopes", "3 layers")
 
 
 def pages() -> dict[str, tuple[Any, Any, Any]]:
