@@ -17,7 +17,7 @@ import numpy as np
 from funcnet.jacobian.bicoloring import color_both
 from funcnet.jacobian.coloring import Coloring, color_columns, color_rows
 from funcnet.jacobian.dense import dense
-from funcnet.jacobian.operation import Group
+from funcnet.jacobian.operation import Bundle
 from funcnet.jacobian.terms import Block, Index, make_term
 from funcnet.jacobian.values import Value, Work, computed, constant
 
@@ -53,7 +53,7 @@ def best_coloring(
 
 
 def compressed(
-    group: Group,
+    group: Bundle,
     places: Sequence[int | None],
     sizes: tuple[Sequence[int], Sequence[int]],
     pattern: tuple[np.ndarray, np.ndarray],

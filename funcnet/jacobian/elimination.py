@@ -21,7 +21,7 @@ from jax.extend.core import JaxprEqn, Literal, Var
 from funcnet.jacobian.composition import composed
 from funcnet.jacobian.consolidation import consolidated
 from funcnet.jacobian.linearization import LinearProgram, aval_of
-from funcnet.jacobian.operation import Group, Operation
+from funcnet.jacobian.operation import Bundle, Operation
 from funcnet.jacobian.operations import block_of
 from funcnet.jacobian.terms import Block, added, identity
 
@@ -130,14 +130,14 @@ def graph_of(program: LinearProgram) -> EliminationGraph:
     ends = list(range(first, first + len(program.outputs)))
     graph = EliminationGraph(range(n_inputs), ends)
     for inputs, made, equations in units:
-        group: Group | None = None
+        group: Bundle | None = None
         for result, out in enumerate(made):
             for place, v in enumerate(inputs):
                 blocks = None
                 if len(equations) == 1:
                     blocks = _blocks(program, equations[0], v, out)
                 if blocks is None:
-                    group = group or Group(equations, inputs, made)
+                    group = group or Bundle(equations, inputs, made)
                     graph.connect(number[v], number[out], Operation(group, place, result))
                 else:
                     graph.connect(number[v], number[out], added(blocks))

@@ -20,14 +20,14 @@ from jax.extend.core import JaxprEqn, Literal, Var, jaxpr_as_fun
 from funcnet.jacobian.dense import columns_of, dense, from_dense, narrowed
 from funcnet.jacobian.linearization import aval_of
 from funcnet.jacobian.terms import Block, identity
-from funcnet.jacobian.values import Node, Value, Work, computed
+from funcnet.jacobian.values import Recipe, Value, Work, computed
 from funcnet.jaxprs import cost_of, straight
 from funcnet.jaxprs import equations as find_equations
 
-__all__ = ["Group", "Operation"]
+__all__ = ["Bundle", "Operation"]
 
 
-class Group:
+class Bundle:
     """Linear operations that are applied as one, with known arrays besides their operands.
 
     Attributes:
@@ -172,7 +172,7 @@ class Group:
 class Operation:
     """One output of a group by one of its inputs, not written down."""
 
-    group: Group
+    group: Bundle
     place: int
     result: int
 
@@ -212,8 +212,8 @@ def _picked(which: int, shape: tuple[int, ...], made: Sequence[Any]) -> Any:
     return made[which].reshape(shape)
 
 
-def _known_node(var: Any) -> Node:
-    return Node(lambda env: env.read(var), (), tuple(aval_of(var).shape))
+def _known_node(var: Any) -> Recipe:
+    return Recipe(lambda env: env.read(var), (), tuple(aval_of(var).shape))
 
 
 def _struct(var: Var) -> jax.ShapeDtypeStruct:

@@ -20,7 +20,7 @@ from funcnet.errors import ArgumentError, ShapeError
 from funcnet.jacobian.compression import best_coloring, compressed
 from funcnet.jacobian.elimination import EliminationGraph, graph_of
 from funcnet.jacobian.linearization import LinearProgram, linearized
-from funcnet.jacobian.operation import Group
+from funcnet.jacobian.operation import Bundle
 from funcnet.jacobian.orders import NAMES, Order, eliminate_in
 from funcnet.jacobian.outputs import Output, entries, form_of
 from funcnet.jacobian.patterns import pattern_from
@@ -90,13 +90,13 @@ class Planner:
         return graph_of(self.program)
 
     @cached_property
-    def whole(self) -> tuple[Group, list[int | None]] | None:
+    def whole(self) -> tuple[Bundle, list[int | None]] | None:
         """The program as one operation, and which of its outputs is which; None if it is 0."""
         made = [v for v in dict.fromkeys(self.program.outputs) if v is not None]
         if not made:
             return None
         places = [None if v is None else made.index(v) for v in self.program.outputs]
-        return Group(self.program.equations, self.program.inputs, made), places
+        return Bundle(self.program.equations, self.program.inputs, made), places
 
     def eliminated(self, order: Order) -> Alternative:
         """Local Jacobians multiplied in an order."""

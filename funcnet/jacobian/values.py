@@ -2,8 +2,8 @@
 
 A plan decides which entries exist and how they follow from what the forward pass left behind,
 before there is any number. A :class:`Value` is such an array to be: ``scale`` times what a
-:class:`Node` makes, or a number alone. :func:`evaluate` makes the arrays, each node once, and that
-may happen while JAX traces.
+:class:`Recipe` makes, or a number alone. :func:`evaluate` makes the arrays, each step once, and
+that may happen while JAX traces.
 
 The shape of a value has an axis for each index of the term that it belongs to; an axis of extent 1
 means that the entries do not depend on that index.
@@ -22,7 +22,7 @@ from jax import lax
 
 __all__ = [
     "Env",
-    "Node",
+    "Recipe",
     "Value",
     "Work",
     "computed",
@@ -74,7 +74,7 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class Recipe:
     """One step of a recipe.
 
     Attributes:
@@ -86,7 +86,7 @@ class Node:
     """
 
     make: Callable[..., Any]
-    inputs: tuple[Node, ...]
+    inputs: tuple[Recipe, ...]
     shape: tuple[int, ...]
     work: Work = Work()
 
@@ -102,7 +102,7 @@ class Value:
 
     shape: tuple[int, ...]
     scale: float = 1.0
-    node: Node | None = None
+    node: Recipe | None = None
 
     def scaled(self, factor: float) -> Value:
         """All entries times a number."""
@@ -201,7 +201,7 @@ class Value:
         if self.node is None:
             return Value(shape if math.prod(shape) == 1 else (1,) * len(shape), self.scale)
         touched = 2 * math.prod(shape) if moves else 0
-        node = Node(make, (self.node,), shape, Work(flops, touched))
+        node = Recipe(make, (self.node,), shape, Work(flops, touched))
         return Value(shape, self.scale, node)
 
 
@@ -213,7 +213,9 @@ def constant(number: float, rank: int = 0) -> Value:
 def leaf(shape: Sequence[int], make: Callable[[Env], Any]) -> Value:
     """Entries that follow from what the forward pass left behind."""
     shape = tuple(shape)
-    return Value(shape, 1.0, Node(lambda env: jnp.asarray(make(env)).astype(env.dtype), (), shape))
+    return Value(
+        shape, 1.0, Recipe(lambda env: jnp.asarray(make(env)).astype(env.dtype), (), shape)
+    )
 
 
 def written(value: Value, shape: Sequence[int]) -> Value:
@@ -237,7 +239,7 @@ def computed(
     def scaled(*arrays: Any) -> Any:
         return make(*(_times(s, x) for s, x in zip(scales, arrays, strict=True)))
 
-    return Value(shape, 1.0, Node(scaled, nodes, shape, work))
+    return Value(shape, 1.0, Recipe(scaled, nodes, shape, work))
 
 
 def product(a: Value, b: Value) -> Value:
@@ -248,7 +250,7 @@ def product(a: Value, b: Value) -> Value:
         return Value(shape, scale, a.node or b.node)
     count = math.prod(shape)
     work = Work(count, a.node.size + b.node.size + count, count)
-    return Value(shape, scale, Node(jnp.multiply, (a.node, b.node), shape, work))
+    return Value(shape, scale, Recipe(jnp.multiply, (a.node, b.node), shape, work))
 
 
 def total(values: Sequence[Value]) -> Value:
@@ -271,7 +273,7 @@ def total(values: Sequence[Value]) -> Value:
 
     count = math.prod(shape)
     work = Work(count * (len(values) - 1), sum(n.size for n in nodes) + count)
-    return Value(shape, 1.0, Node(make, nodes, shape, work))
+    return Value(shape, 1.0, Recipe(make, nodes, shape, work))
 
 
 def contraction(
@@ -305,7 +307,7 @@ def contraction(
 
     pairs = math.prod(extents.values())
     work = Work(2 * pairs, a.node.size + b.node.size + math.prod(shape), pairs)
-    return Value(shape, a.scale * b.scale, Node(make, (a.node, b.node), shape, work))
+    return Value(shape, a.scale * b.scale, Recipe(make, (a.node, b.node), shape, work))
 
 
 def evaluate(values: Sequence[Value], env: Env) -> list[Any]:
@@ -318,7 +320,7 @@ def evaluate(values: Sequence[Value], env: Env) -> list[Any]:
     Returns:
         An array for each value, of its shape.
     """
-    made: dict[Node, Any] = {}
+    made: dict[Recipe, Any] = {}
     for node in _in_order(v.node for v in values if v.node is not None):
         inputs = [made[i] for i in node.inputs]
         made[node] = node.make(*inputs) if inputs else node.make(env)
@@ -334,9 +336,9 @@ def work_of(values: Iterable[Value]) -> tuple[Work, int]:
     return sum(works, Work()), sum(w.entries > 0 for w in works)
 
 
-def _in_order(roots: Iterable[Node]) -> Iterable[Node]:
+def _in_order(roots: Iterable[Recipe]) -> Iterable[Recipe]:
     """All nodes that the roots need, inputs first. Chains may be longer than Python's stack."""
-    order: dict[Node, None] = {}
+    order: dict[Recipe, None] = {}
     for root in roots:
         stack = [(root, False)]
         while stack:
