@@ -68,6 +68,7 @@ def jacobian(
             of the pattern, ``"eliminate"`` multiplies local Jacobians.
         output: ``"dense"`` for full arrays; ``"bcoo"`` for ``jax.experimental.sparse.BCOO``;
             ``"csr"`` and ``"coo"`` for SciPy's sparse arrays of the flattened input and output;
+            ``"diagonal"`` for that of a square Jacobian, in the shape of the input;
             ``"operator"`` for a :class:`JacobianOperator`.
         order: The order of elimination: ``"forward"``, ``"reverse"``, ``"markowitz"``,
             ``"markowitz_reverse"``, ``"chain"`` or ``"search"``; ``"auto"`` takes the cheapest.
@@ -330,6 +331,14 @@ class Planned:
         _check_option(function, "mode", mode, get_args(Mode))
         _check_option(function, "output", output, (*get_args(Output), "operator"))
         _check_option(function, "order", order, ("auto", *NAMES))
+        if pattern is not None and mode not in ("auto", "compressed"):
+            raise ArgumentError(
+                f"{function}: a pattern is for mode='compressed', not for mode={mode!r}."
+            )
+        if order != "auto" and (mode not in ("auto", "eliminate") or pattern is not None):
+            raise ArgumentError(
+                f"{function}: order={order!r} is for mode='eliminate', and goes with no pattern."
+            )
         self._function, self._f, self._argnums, self._has_aux = function, f, argnums, has_aux
         self._output = output
         self._options = {

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.jacobian.dense import dense
-from funcnet.jacobian.terms import Block, Index, Term, make_term
+from funcnet.jacobian.terms import Block, Index, Term, make_term, reach
 from funcnet.jacobian.values import Value, Work, computed, written
 
 __all__ = ["consolidated", "listed"]
@@ -67,7 +67,7 @@ def _batch(block: Block) -> int:
         (
             n
             for n in _divisors(math.gcd(rows, cols))
-            if all(_split(t, rows // n, cols // n) is not None for t in block.terms)
+            if all(_split(t, n, rows // n, cols // n) is not None for t in block.terms)
         ),
         1,
     )
@@ -79,7 +79,7 @@ def _divisors(number: int) -> list[int]:
     return sorted({d for s in small for d in (s, number // s)} - {1}, reverse=True)
 
 
-def _split(term: Term, rows: int, cols: int) -> tuple[int, int] | None:
+def _split(term: Term, batch: int, rows: int, cols: int) -> tuple[int, int] | None:
     """Which index counts through parts of so many rows and columns, and its steps inside of one.
 
     None if the term has entries outside of the parts, or no index that counts through all.
@@ -87,20 +87,17 @@ def _split(term: Term, rows: int, cols: int) -> tuple[int, int] | None:
     found = None
     reach_row, reach_col = term.row0, term.col0
     for axis, index in enumerate(term.indices):
-        if isinstance(index.row, np.ndarray) or isinstance(index.col, np.ndarray):
-            reach_row += int(np.max(index.row))
-            reach_col += int(np.max(index.col))
-            continue
-        steps = rows // index.row if index.row > 0 and rows % index.row == 0 else 0
-        if steps and index.extent % steps == 0 and index.col * steps == cols and found is None:
-            found = (axis, steps)
-            reach_row += index.row * (steps - 1)
-            reach_col += index.col * (steps - 1)
-        else:
-            if index.row < 0 or index.col < 0:
+        row, col = index.row, index.col
+        inside = index.extent
+        if not isinstance(row, np.ndarray) and not isinstance(col, np.ndarray):
+            if row < 0 or col < 0:
                 return None
-            reach_row += index.row * (index.extent - 1)
-            reach_col += index.col * (index.extent - 1)
+            steps = rows // row if row and rows % row == 0 else 0
+            if steps and index.extent == steps * batch and col * steps == cols and found is None:
+                found = (axis, steps)
+                inside = steps
+        reach_row += reach(row, inside)
+        reach_col += reach(col, inside)
     return found if reach_row < rows and reach_col < cols else None
 
 
@@ -135,7 +132,7 @@ def _filled(block: Block, parts: Block, batch: int) -> Block:
 
 def _part(term: Term, batch: int, rows: int, cols: int) -> Term | None:
     """A term with the columns counted from the start of the part that they are in."""
-    found = _split(term, rows, cols)
+    found = _split(term, batch, rows, cols)
     assert found is not None
     axis, steps = found
     index = term.indices[axis]

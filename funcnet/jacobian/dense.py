@@ -9,8 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet.jacobian.composition import composed
 from funcnet.jacobian.terms import Block, Index, Term, make_term, spread
-from funcnet.jacobian.values import Value, Work, computed, constant, written
+from funcnet.jacobian.values import Value, Work, computed, constant, total, written
 
 __all__ = ["columns_of", "dense", "from_dense", "narrowed"]
 
@@ -94,8 +95,6 @@ def narrowed(block: Block, cols: np.ndarray) -> Block:
     if len(cols) and cols[-1] - cols[0] == len(cols) - 1:
         shifted = [Term(t.indices, t.row0, t.col0 - int(cols[0]), t.value) for t in block.terms]
         return Block((block.shape[0], len(cols)), tuple(shifted))
-    from funcnet.jacobian.composition import composed
-
     indices = [Index(len(cols), cols, 1)]
     selection = make_term(indices, 0, 0, constant(1.0, 1))
     chosen = Block((block.shape[1], len(cols)), () if selection is None else (selection,))
@@ -128,8 +127,6 @@ def _rearranged(term: Term, order: Sequence[int], shape: tuple[int, int]) -> Val
 
 
 def _sum(values: Sequence[Value], shape: tuple[int, int]) -> Value:
-    from funcnet.jacobian.values import total
-
     return written(total(values) if values else constant(0.0, 2), shape)
 
 

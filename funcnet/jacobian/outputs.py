@@ -117,7 +117,8 @@ def _bcoo(
     indices = np.stack(chosen, axis=1).astype(np.int32) if chosen else none
     ordered = bool(np.all(np.diff(rows * math.prod(in_shape) + cols) > 0))
 
-    where_to = jnp.asarray(indices)
+    with jax.ensure_compile_time_eval():  # a plan made under jit outlives that trace
+        where_to = jnp.asarray(indices)
 
     def hand_over(data: Any) -> Any:
         # It loads SciPy, which is not needed otherwise.

@@ -34,7 +34,18 @@ import numpy as np
 
 from funcnet.jacobian.values import Value, constant, total
 
-__all__ = ["Block", "Coord", "Index", "Term", "added", "identity", "make_term", "offsets", "spread"]
+__all__ = [
+    "Block",
+    "Coord",
+    "Index",
+    "Term",
+    "added",
+    "identity",
+    "make_term",
+    "offsets",
+    "reach",
+    "spread",
+]
 
 Coord: TypeAlias = "int | np.ndarray"
 """What an index adds to a coordinate: a stride times itself, or the entries of a table."""

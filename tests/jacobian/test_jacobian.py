@@ -228,6 +228,15 @@ def test_closed_over_tracers_do_not_leak() -> None:
     assert_same(jax.jit(f)(jnp.asarray(W)), wanted)
 
 
+@pytest.mark.parametrize("output", ["dense", "bcoo", "diagonal"])
+def test_plans_made_under_jit_serve_outside(output: Any) -> None:
+    of_f = jacobian(jnp.sin, output=output)
+    x = jnp.asarray(X)
+    wanted = np.cos(X) if output == "diagonal" else np.diag(np.cos(X))
+    assert_same(jax.jit(of_f)(x), wanted)
+    assert_same(of_f(x), wanted)
+
+
 def test_plans_with_tracers_are_not_kept() -> None:
     """One function, called under two traces, closes over a tracer of each."""
     scale: list[Any] = [None]
@@ -442,6 +451,9 @@ def test_functions_without_forward_mode_are_checked_in_reverse() -> None:
         (lambda: jacobian(jnp.sin, output="matrix"), "output='matrix' is not known"),  # type: ignore
         (lambda: jacobian(jnp.sin, order="best"), "order='best' is not known"),
         (lambda: jacobian(jnp.sin, pattern=np.eye(2))(jnp.ones(3)), r"pattern has shape \(2, 2\)"),
+        (lambda: jacobian(jnp.sin, mode="forward", pattern=np.eye(3)), "a pattern is for mode="),
+        (lambda: jacobian(jnp.sin, mode="reverse", order="chain"), "order='chain' is for mode="),
+        (lambda: jacobian(jnp.sin, order="chain", pattern=np.eye(3)), "goes with no pattern"),
         (lambda: jacobian(jnp.sin, pattern=([0], [3]))(jnp.ones(3)), "cols holds 3"),
         (lambda: check_jacobian(jnp.sin, jnp.ones(3), directions=0), "directions=0"),
         (lambda: jacobian(jnp.sin, has_aux=True)(jnp.ones(3)), "instead of a pair"),

@@ -155,6 +155,21 @@ def test_dense_parts_are_not_listed() -> None:
     assert term.value.shape == (1, n, n)
 
 
+def test_what_is_no_batch_stays_apart() -> None:
+    """Strides beside tables, and batches of which a part is missing."""
+    dense_parts = [
+        make_term([Index(3, 4, 4)], r, c, constant(1.0, 1)) for r in range(4) for c in range(4)
+    ]
+    beside_table = make_term(
+        [Index(12, 1, np.array([5, 0, 7, 2, 9, 4, 11, 6, 1, 8, 3, 10]))], 0, 0, constant(2.0, 1)
+    )
+    missing = make_term([Index(2, 4, 4)], 0, 0, leaf((2,), lambda env: jnp.arange(1.0, 3.0)))
+    for other in (beside_table, missing):
+        terms: list[Any] = [*dense_parts, other]
+        block = Block((12, 12), tuple(terms))
+        np.testing.assert_array_equal(full(consolidated(block)), full(block))
+
+
 def counted(start: int, env: Env) -> Any:
     return jnp.arange(3.0) + start
 
