@@ -14,7 +14,15 @@ from typing import TypeAlias, TypeGuard
 
 import numpy as np
 
-__all__ = ["Cell", "Column", "Table", "format_bytes", "format_count", "format_number"]
+__all__ = [
+    "Cell",
+    "Column",
+    "Table",
+    "format_bytes",
+    "format_count",
+    "format_number",
+    "format_seconds",
+]
 
 Cell: TypeAlias = str | float | None
 """What may stand in a table: a text, a number, or nothing."""
@@ -70,6 +78,27 @@ def format_bytes(value: float) -> str:
         ('512 B', '39.1 KiB')
     """
     return _with_prefix(value, 1024, (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+
+
+def format_seconds(value: float) -> str:
+    """Write a time with three significant digits, in the unit that suits it.
+
+    Args:
+        value: The time in seconds.
+
+    Returns:
+        Its text.
+
+    Example:
+        >>> format_seconds(0.00125), format_seconds(90.0)
+        ('1.25 ms', '90 s')
+    """
+    if value == 0:
+        return "0 s"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}" if value < 999.5 else f"{value:,.0f} s"
+    return f"{value / 1e-9:.3g} ns"
 
 
 def _with_prefix(value: float, base: int, prefixes: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from funcnet.report import Column, Table, format_bytes, format_count, format_number
+from funcnet.report import Column, Table, format_bytes, format_count, format_number, format_seconds
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,20 @@ def test_a_row_of_wrong_length_is_refused() -> None:
         Table(["x", "y"], [("a",)])
     with pytest.raises(ValueError, match="3 cells"):
         Table(["x", "y"], [], footer=[("a", 1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (5e-10, "0.5 ns"),
+        (2.5e-8, "25 ns"),
+        (1.234e-6, "1.23 us"),
+        (0.0456, "45.6 ms"),
+        (1.0, "1 s"),
+        (90.0, "90 s"),
+        (3600.0, "3,600 s"),
+    ],
+)
+def test_seconds_in_words(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnet.jaxprs import flops
-from funcnet.report import Column, Table, format_count
+from funcnet.report import Column, Table, format_count, format_seconds
 from funcnet.training import Loss
 from funcnet.typing import Params, PyTree
 
@@ -55,7 +55,7 @@ def gradient_cost_table(loss: Loss, params: Params, batch: PyTree) -> Table:
     return Table(
         [
             "",
-            Column("time", _format_seconds),
+            Column("time", format_seconds),
             Column("times the loss", _format_ratio),
             Column("FLOPs", format_count),
         ],
@@ -76,13 +76,6 @@ def _median_seconds(functions: list[Callable[[Params], Any]], params: Params) ->
             jax.block_until_ready(function(params))
             sample.append(time.perf_counter() - start)
     return [statistics.median(sample) for sample in samples]
-
-
-def _format_seconds(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:,.3g} {unit}"
-    return f"{seconds / 1e-6:,.3g} us"
 
 
 def _format_ratio(ratio: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-__all__ = ["Spread", "format_seconds", "interleaved", "ratio", "spread"]
+__all__ = ["Spread", "interleaved", "ratio", "spread"]
 
 _SAMPLE = 1e-3
 """A sample takes at least so many seconds, in several calls where one is shorter."""
@@ -116,24 +116,3 @@ def _time(f: Callable[[], Any], calls: int) -> float:
     for _ in range(calls):
         jax.block_until_ready(f())
     return (time.perf_counter() - start) / calls
-
-
-def format_seconds(value: float) -> str:
-    """Write a time with three significant digits, in the unit that suits it.
-
-    Args:
-        value: The time in seconds.
-
-    Returns:
-        Its text.
-
-    Example:
-        >>> format_seconds(0.00125), format_seconds(90.0)
-        ('1.25 ms', '90 s')
-    """
-    if value == 0:
-        return "0 s"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}" if value < 999.5 else f"{value:,.0f} s"
-    return f"{value / 1e-9:.3g} ns"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from funcnet.cost.clock import format_seconds, interleaved, ratio, spread
+from funcnet.cost.clock import interleaved, ratio, spread
 from funcnet.cost.function import Function
 from funcnet.cost.gradients import random_direction
 from funcnet.cost.program import Program, build
@@ -19,7 +19,7 @@ from funcnet.cost.report import Comparison, Measurement, ModeCost, operations, w
 from funcnet.cost.ways import WAYS, Inapplicable, Way, build_way, check_ways
 from funcnet.errors import ArgumentError
 from funcnet.jaxprs import Cost, flops
-from funcnet.report import format_bytes
+from funcnet.report import format_bytes, format_seconds
 
 __all__ = ["Progress", "compare_modes"]
 

@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from funcnet.cost.clock import format_seconds
 from funcnet.cost.report import Comparison, ModeCost, format_multiple
 from funcnet.cost.sweeps import Quantity, Sweep, crossover
-from funcnet.report import format_bytes, format_count
+from funcnet.report import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from funcnet.cost.bounds import Bound
-from funcnet.cost.clock import Spread, format_seconds
+from funcnet.cost.clock import Spread
 from funcnet.jaxprs import Cost
-from funcnet.report import Column, Table, format_bytes, format_count, format_number
+from funcnet.report import Column, Table, format_bytes, format_count, format_number, format_seconds
 
 __all__ = ["Comparison", "Measurement", "ModeCost", "format_multiple", "operations", "work"]
 

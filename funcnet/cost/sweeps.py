@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
-from funcnet.cost.clock import format_seconds
 from funcnet.cost.comparison import Progress, compare_modes
 from funcnet.cost.report import Comparison, ModeCost
 from funcnet.cost.ways import WAYS, check_ways
 from funcnet.errors import ArgumentError
-from funcnet.report import Column, Table, format_bytes, format_count
+from funcnet.report import Column, Table, format_bytes, format_count, format_seconds
 
 __all__ = ["Quantity", "Sweep", "SweepPoint", "crossover", "sweep"]
 

@@ -28,7 +28,7 @@ from funcnet.jacobian.pricing import machine
 from funcnet.jacobian.signature import Call
 from funcnet.jacobian.terms import Block, identity
 from funcnet.jacobian.values import Env, Work, evaluate, work_of
-from funcnet.report import Column, Table, format_bytes, format_count
+from funcnet.report import Column, Table, format_bytes, format_count, format_seconds
 
 __all__ = ["Alternative", "Mode", "Plan", "make_plan", "pattern_of"]
 
@@ -291,14 +291,6 @@ class Plan:
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
-
-
-def format_seconds(value: float) -> str:
-    """Write a time in a unit that suits it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 1e-9:.3g} ns"
 
 
 def described(block: Block) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from funcnet.cost.clock import format_seconds, interleaved, ratio, spread
+from funcnet.cost.clock import interleaved, ratio, spread
 
 
 def test_functions_take_turns() -> None:
@@ -33,20 +31,3 @@ def test_spread_and_ratio() -> None:
     assert spread([4.0, 1.0, 2.0, 3.0, 5.0]) == (3.0, 2.0, 4.0)
     # The machine is half as fast in the last round, which the ratios do not see.
     assert ratio([2.0, 2.0, 4.0], [1.0, 1.0, 2.0]) == (2.0, 2.0, 2.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0 s"),
-        (5e-10, "0.5 ns"),
-        (2.5e-8, "25 ns"),
-        (1.234e-6, "1.23 us"),
-        (0.0456, "45.6 ms"),
-        (1.0, "1 s"),
-        (90.0, "90 s"),
-        (3600.0, "3,600 s"),
-    ],
-)
-def test_seconds_in_words(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
