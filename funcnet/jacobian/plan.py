@@ -332,6 +332,7 @@ def make_plan(
     max_bytes: int,
 ) -> tuple[Plan, bool]:
     """Make a plan; tell also whether it may be kept for other calls of the same shapes."""
+    call.check()
     program = linearized(call.flat, call.avals, call.other_avals)
     if output == "dense":
         _check_size(function, call, max_bytes)

@@ -8,6 +8,7 @@ needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -26,7 +27,6 @@ class Call:
     Attributes:
         leaves: The arrays to differentiate with respect to.
         others: The other arrays.
-        names: A readable name for each of the first.
         key: What tells calls apart that need different plans.
     """
 
@@ -50,8 +50,7 @@ class Call:
         self._count = len(args)
         chosen = [args[i] for i in self._argnums]
         rest = [x for i, x in enumerate(args) if i not in self._argnums], dict(named or {})
-        paths = _paths(f, args)
-        self.names = [name for i in self._argnums for name in paths[i]]
+        self._args = args
         self.in_tree: Any
         self.leaves, self.in_tree = jax.tree.flatten(chosen)
         self._rest_tree: Any
@@ -61,12 +60,19 @@ class Call:
         sorted_out = list(zip(rest_leaves, self._is_array, strict=True))
         self.others = [x for x, is_array in sorted_out if is_array]
         self._fixed = [x for x, is_array in sorted_out if not is_array]
-        self._check_inputs()
+        if not all(map(_is_array, self.leaves)):
+            self.check()
         self.avals = [_aval(x) for x in self.leaves]
         self.other_avals = [_aval(x) for x in self.others]
         shapes = [(a.shape, a.dtype, a.weak_type) for a in (*self.avals, *self.other_avals)]
         trees = self.in_tree, self._rest_tree
         self.key = (trees, tuple(shapes), tuple(map(_identity, self._fixed)))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """A readable name for each of the arrays to differentiate with respect to."""
+        paths = _paths(self._f, self._args)
+        return [name for i in self._argnums for name in paths[i]]
 
     def again(self, args: Sequence[Any], named: Mapping[str, Any]) -> Call:
         """Another call of the same function."""
@@ -136,7 +142,8 @@ class Call:
             made.append(inputs[0] if self.single else tuple(inputs))
         return self.out_tree.unflatten(made)
 
-    def _check_inputs(self) -> None:
+    def check(self) -> None:
+        """Raise where there is nothing to differentiate, or something without a derivative."""
         if not self._argnums:
             raise ArgumentError(f"{self._function}: argnums is empty; name at least one argument.")
         for name, x in zip(self.names, self.leaves, strict=True):
