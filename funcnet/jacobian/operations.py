@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal
 
+from funcnet.jacobian.layout import reshape, transpose
 from funcnet.jacobian.linearization import LinearProgram, aval_of, run
 from funcnet.jacobian.terms import Block, Index, make_term
 from funcnet.jacobian.values import Value, constant, leaf
@@ -387,7 +388,7 @@ def _factor(program: LinearProgram, atom: Any, home: dict[int, int], rank: int) 
     full = [1] * rank
     for a in order:
         full[home[a]] = shape[a]
-    return leaf(full, lambda env: env.read(atom).transpose(order).reshape(full))
+    return leaf(full, lambda env: reshape(transpose(env.read(atom), order), full))
 
 
 _EXACT_IN_FLOAT32 = 1 << 24

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from funcnet.jacobian.layout import Laid, add, contract, laid, multiply, plain, reshape, transpose
+
 __all__ = [
     "Env",
     "Recipe",
@@ -83,12 +85,14 @@ class Recipe:
         inputs: The nodes that it needs.
         shape: The shape of the array.
         work: What this step alone takes.
+        moves_axes: Whether `make` takes and returns arrays whose axes may lie in any order.
     """
 
     make: Callable[..., Any]
     inputs: tuple[Recipe, ...]
     shape: tuple[int, ...]
     work: Work = Work()
+    moves_axes: bool = False
 
     @property
     def size(self) -> int:
@@ -112,14 +116,17 @@ class Value:
         """Whether the entries depend on an index."""
         return self.shape[axis] != 1
 
-    def view(self, shape: Sequence[int], make: Callable[[Any], Any]) -> Value:
+    def _laid(self, shape: Sequence[int], make: Callable[[Any], Any]) -> Value:
         """The same entries in another arrangement, which costs nothing to speak of."""
-        return self._step(shape, make, moves=False)
+        if self.node is None:
+            return self._step(shape, make)
+        node = Recipe(make, (self.node,), tuple(shape), moves_axes=True)
+        return Value(node.shape, self.scale, node)
 
     def reshaped(self, shape: Sequence[int]) -> Value:
         """The same entries in row-major order under another shape."""
         shape = tuple(shape)
-        return self if shape == self.shape else self.view(shape, lambda x: x.reshape(shape))
+        return self if shape == self.shape else self._laid(shape, lambda x: reshape(x, shape))
 
     def transposed(self, order: Sequence[int]) -> Value:
         """The axes in another order."""
@@ -127,9 +134,7 @@ class Value:
         if order == tuple(range(len(order))):
             return self
         shape = [self.shape[i] for i in order]
-        if _is_reshape(self.shape, order):
-            return self.reshaped(shape)
-        return self.view(shape, lambda x: x.transpose(order))
+        return self._laid(shape, lambda x: transpose(x, order))
 
     def sliced(self, axis: int, start: int, extent: int) -> Value:
         """The entries at a range of one index."""
@@ -194,14 +199,12 @@ class Value:
         shape: Sequence[int],
         make: Callable[[Any], Any],
         *,
-        moves: bool = True,
         flops: int = 0,
     ) -> Value:
         shape = tuple(shape)
         if self.node is None:
             return Value(shape if math.prod(shape) == 1 else (1,) * len(shape), self.scale)
-        touched = 2 * math.prod(shape) if moves else 0
-        node = Recipe(make, (self.node,), shape, Work(flops, touched))
+        node = Recipe(make, (self.node,), shape, Work(flops, 2 * math.prod(shape)))
         return Value(shape, self.scale, node)
 
 
@@ -213,9 +216,12 @@ def constant(number: float, rank: int = 0) -> Value:
 def leaf(shape: Sequence[int], make: Callable[[Env], Any]) -> Value:
     """Entries that follow from what the forward pass left behind."""
     shape = tuple(shape)
-    return Value(
-        shape, 1.0, Recipe(lambda env: jnp.asarray(make(env)).astype(env.dtype), (), shape)
-    )
+
+    def made(env: Env) -> Any:
+        x = laid(make(env))
+        return Laid(jnp.asarray(x.array).astype(env.dtype), x.axes)
+
+    return Value(shape, 1.0, Recipe(made, (), shape))
 
 
 def written(value: Value, shape: Sequence[int]) -> Value:
@@ -250,7 +256,7 @@ def product(a: Value, b: Value) -> Value:
         return Value(shape, scale, a.node or b.node)
     count = math.prod(shape)
     work = Work(count, a.node.size + b.node.size + count, count)
-    return Value(shape, scale, Recipe(jnp.multiply, (a.node, b.node), shape, work))
+    return Value(shape, scale, Recipe(multiply, (a.node, b.node), shape, work, moves_axes=True))
 
 
 def total(values: Sequence[Value]) -> Value:
@@ -268,12 +274,13 @@ def total(values: Sequence[Value]) -> Value:
 
     def make(*arrays: Any) -> Any:
         parts = [_times(s, x) for s, x in zip(scales, arrays, strict=True)]
-        added = sum(parts[1:], parts[0])
-        return jnp.broadcast_to(added if rest == 0 else added + rest, shape)
+        if rest != 0:
+            parts.append(jnp.full([1] * len(shape), rest, laid(parts[0]).array.dtype))
+        return add(parts, shape)
 
     count = math.prod(shape)
     work = Work(count * (len(values) - 1), sum(n.size for n in nodes) + count)
-    return Value(shape, 1.0, Recipe(make, nodes, shape, work))
+    return Value(shape, 1.0, Recipe(make, nodes, shape, work, moves_axes=True))
 
 
 def contraction(
@@ -302,12 +309,14 @@ def contraction(
     out = [n for n in kept if n in extents]
 
     def make(x: Any, y: Any) -> Any:
-        x, y = x.reshape(list(a_extents.values())), y.reshape(list(b_extents.values()))
-        return jnp.einsum(x, list(a_extents), y, list(b_extents), out).reshape(shape)
+        x, y = reshape(x, list(a_extents.values())), reshape(y, list(b_extents.values()))
+        return reshape(contract(x, list(a_extents), y, list(b_extents), out), shape)
 
     pairs = math.prod(extents.values())
     work = Work(2 * pairs, a.node.size + b.node.size + math.prod(shape), pairs)
-    return Value(shape, a.scale * b.scale, Recipe(make, (a.node, b.node), shape, work))
+    return Value(
+        shape, a.scale * b.scale, Recipe(make, (a.node, b.node), shape, work, moves_axes=True)
+    )
 
 
 def evaluate(values: Sequence[Value], env: Env) -> list[Any]:
@@ -322,10 +331,12 @@ def evaluate(values: Sequence[Value], env: Env) -> list[Any]:
     """
     made: dict[Recipe, Any] = {}
     for node in _in_order(v.node for v in values if v.node is not None):
-        inputs = [made[i] for i in node.inputs]
+        inputs = [made[i] if node.moves_axes else plain(made[i]) for i in node.inputs]
         made[node] = node.make(*inputs) if inputs else node.make(env)
     return [
-        jnp.full(v.shape, v.scale, env.dtype) if v.node is None else _times(v.scale, made[v.node])
+        jnp.full(v.shape, v.scale, env.dtype)
+        if v.node is None
+        else _times(v.scale, plain(made[v.node]))
         for v in values
     ]
 
@@ -354,14 +365,10 @@ def _in_order(roots: Iterable[Recipe]) -> Iterable[Recipe]:
 
 
 def _times(scale: float, x: Any) -> Any:
+    if isinstance(x, Laid):
+        return Laid(_times(scale, x.array), x.axes)
     return x if scale == 1 else -x if scale == -1 else scale * x
 
 
 def _with(shape: tuple[int, ...], axis: int, extent: int) -> tuple[int, ...]:
     return (*shape[:axis], extent, *shape[axis + 1 :])
-
-
-def _is_reshape(shape: Sequence[int], order: Sequence[int]) -> bool:
-    """Whether a transpose only moves axes of extent 1."""
-    moved = [i for i in order if shape[i] != 1]
-    return moved == sorted(moved)

@@ -1,0 +1,94 @@
+"""The functions whose Jacobians are measured, each made when it is its turn."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+
+from tests.jacobian.battery import BATTERY
+from tests.jacobian.cases import Case
+from tests.jacobian.elimination_cases import ELIMINATION, EliminationCase
+from tests.jacobian.random_programs import program
+
+__all__ = ["Work", "works"]
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A function whose Jacobian is wanted in one form."""
+
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
+    argnums: int | tuple[int, ...] = 0
+    output: Literal["dense", "bcoo"] = "dense"
+
+
+def works(random: int) -> Iterator[tuple[str, Callable[[], Work]]]:
+    """Names and makers: the battery, the elimination cases, ADBench and random programs."""
+    for name, case in BATTERY.items():
+        yield name, partial(of_case, case)
+    for name, one in ELIMINATION.items():
+        yield name, partial(of_scalars, one)
+    yield "gmm", mixture
+    yield "bundle_adjustment", adjustment
+    yield "hand_tracking", tracking
+    yield "lstm", network
+    for seed in range(random):
+        yield f"random_{seed}", partial(of_random, seed)
+
+
+def of_case(case: Case) -> Work:
+    return Work(*case.make("full", dtype=np.float32), case.argnums)
+
+
+def of_scalars(case: EliminationCase) -> Work:
+    return Work(*case.make(np.float32), tuple(range(len(case.point))))
+
+
+def mixture() -> Work:
+    """ADBench's Gaussian mixture, as are the next three its others."""
+    gmm = example("adbench_gmm")
+    return Work(gmm.objective, single(gmm.inputs("medium")), (0, 1, 2))
+
+
+def adjustment() -> Work:
+    bundle = example("adbench_bundle_adjustment")
+    params, seen, features = bundle.inputs("ba1")
+    residuals = bundle.make_residuals("ba1", seen, features.astype(np.float32))
+    return Work(residuals, single([params]), output="bcoo")
+
+
+def tracking() -> Work:
+    hand = example("adbench_hand_tracking")
+    theta, skeleton, chosen, points = hand.inputs("big")[:4]
+    return Work(lambda t: hand.simple(t, skeleton, chosen, points), single([theta]))
+
+
+def network() -> Work:
+    lstm = example("adbench_lstm")
+    return Work(lstm.objective, single(lstm.inputs("medium")), (0, 1))
+
+
+def of_random(seed: int) -> Work:
+    f, args = program(seed)
+    return Work(f, single(args), tuple(range(len(args))))
+
+
+def example(name: str) -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(EXAMPLES / f"{name}.py")))
+
+
+def single(args: Any) -> tuple[Any, ...]:
+    """The same arguments with numbers of single precision."""
+    return tuple(
+        x.astype(np.float32) if getattr(x, "dtype", None) == np.float64 else x for x in args
+    )

@@ -1,0 +1,277 @@
+"""Jacobians by every way there is: ours, `jax.jacfwd`, `jax.jacrev`, asdex and sparsejac.
+
+    python -m tests.benchmarks.jacobians [PROGRAM ...] [--random 100] [--seconds 2] [--json FILE]
+
+measures the programs of `tests/jacobian/battery.py` at their full size, the four elimination cases,
+ADBench's four objectives and random programs. All ways to one form of a result take turns in one
+process, compiled, after a first call; a way more than ten times slower than the fastest is timed
+once. A row compares what the default chooses with the fastest of all ways, ours included, and with
+the fastest of the peers; the last lines have the worst ratio and the geometric mean. Planning is
+without tracing and compilation, asdex's set-up with its own tracing.
+
+Peers are left out where they are not installed (`pip install asdex sparsejac networkx`), refuse, or
+need more than a gigabyte. Sparsejac is given our pattern, for it asks for one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.sparse import BCOO
+from rich.progress import Progress
+
+from funcnet.cost.clock import interleaved, ratio, spread
+from funcnet.errors import FuncnetError
+from funcnet.jacobian import Plan, jacobian, plan_jacobian
+from funcnet.jacobian.api import Planned
+from funcnet.jacobian.linearization import linearized
+from funcnet.report import Cell, Column, Table, format_seconds
+from tests.benchmarks.jacobian_works import Work, works
+
+
+def installed(name: str) -> Any:
+    """A module, or None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+asdex, sparsejac = installed("asdex"), installed("sparsejac")
+
+MOST_BYTES = 1 << 30
+SLOW = 10
+COLORED = 200_000
+"""Sparsejac colours in Python: not tried with more nonzeros than this."""
+
+
+@dataclass
+class Result:
+    """The seconds of each way, in each round or of one call, and those of planning."""
+
+    name: str
+    output: str
+    shape: tuple[int, int]
+    nonzeros: int
+    chosen: str
+    planning: float
+    setup: float | None = None
+    samples: dict[str, list[float]] = field(default_factory=dict)
+
+    def seconds(self, way: str) -> float:
+        return spread(self.samples[way]).median
+
+    def fastest(self, ways: Iterable[str]) -> str | None:
+        return min(ways, key=self.seconds, default=None)
+
+    @property
+    def peers(self) -> list[str]:
+        return [w for w in self.samples if not w.startswith("ours")]
+
+    def over(self, other: str | None, way: str = "ours") -> float | None:
+        """The time of a way over that of another, in the same rounds if both were in them."""
+        if other is None:
+            return None
+        mine, theirs = self.samples[way], self.samples[other]
+        if min(len(mine), len(theirs)) > 1:
+            return ratio(mine, theirs).median
+        return self.seconds(way) / self.seconds(other)
+
+
+def our_ways(work: Work, plan: Plan, result: Result) -> dict[str, Callable[..., Any]]:
+    """What the default chooses, and all else that may be asked for."""
+    options: dict[str, dict[str, Any]] = {"ours": {}}
+    met = {plan.chosen.work}
+    for way in plan.alternatives:
+        if way.work not in met:  # different orders may lead to the same products
+            met.add(way.work)
+            options[f"ours, {way.name}"] = {"mode": way.mode} | (
+                {"order": way.order} if way.order else {}
+            )
+    if math.prod(result.shape) * 4 <= MOST_BYTES:
+        options |= {f"ours, {mode}": {"mode": mode} for mode in ("forward", "reverse")}
+    if result.nonzeros < math.prod(result.shape) / 4:
+        options["ours, compressed"] = {"mode": "compressed"}
+    return {
+        name: jacobian(work.f, work.argnums, output=work.output, **kwargs)
+        for name, kwargs in options.items()
+    }
+
+
+def peer_ways(work: Work, plan: Plan, result: Result) -> dict[str, Callable[..., Any]]:
+    """Those of JAX and of the libraries that are installed."""
+    ways: dict[str, Callable[..., Any]] = {}
+    if work.output == "dense":
+        ways = {"jacfwd": jax.jacfwd(work.f, work.argnums)}
+        ways["jacrev"] = jax.jacrev(work.f, work.argnums)
+    if asdex is not None:
+        start = time.perf_counter()
+        try:
+            ways["asdex"] = asdex.jacobian(
+                work.f, *work.args, argnums=work.argnums, output_format=work.output
+            )
+            result.setup = time.perf_counter() - start
+        except Exception as error:
+            told(result.name, "asdex", error)
+    is_vector = work.argnums == 0 and np.ndim(work.args[0]) == 1
+    if sparsejac is not None and work.output == "bcoo" and is_vector and result.nonzeros <= COLORED:
+        pattern = BCOO(
+            (jnp.ones(result.nonzeros, bool), jnp.stack(plan.pattern(), 1)), shape=result.shape
+        )
+        for mode in ("jacfwd", "jacrev"):
+            way = getattr(sparsejac, mode)(lambda x: work.f(x, *work.args[1:]), pattern)
+            ways[f"sparsejac {mode}"] = lambda x, *_, way=way: way(x)
+    return ways
+
+
+def planning_seconds(work: Work) -> float:
+    """What planning takes without tracing, and without what is loaded once."""
+    found = []
+    for _ in range(3):
+        planned = Planned(
+            "plan_jacobian", work.f, work.argnums, "auto", work.output, "auto", False, 1 << 34
+        )
+        call = planned.call(work.args)
+        start = time.perf_counter()
+        linearized(call.flat, call.avals, call.other_avals)
+        traced = time.perf_counter()
+        planned.plan(work.args)
+        found.append(time.perf_counter() - traced - (traced - start))
+    return max(min(found), 0.0)
+
+
+def measure(name: str, work: Work, rounds: int, seconds: float) -> Result | None:
+    """Time all ways to one Jacobian; None if it has no entries."""
+    plan = plan_jacobian(work.f, *work.args, argnums=work.argnums, output=work.output)
+    blocks = plan.chosen.blocks
+    shape = sum(row[0].shape[0] for row in blocks), sum(b.shape[1] for b in blocks[0])
+    if not math.prod(shape):
+        return None
+    nonzeros = len(plan.pattern()[0]) if plan.nnz < math.prod(shape) else math.prod(shape)
+    planning = planning_seconds(work)
+    result = Result(name, work.output, shape, nonzeros, plan.chosen.name, planning)
+    calls: dict[str, Callable[[], Any]] = {}
+    for way, f in (our_ways(work, plan, result) | peer_ways(work, plan, result)).items():
+        call = partial(jax.jit(f), *work.args)
+        try:
+            jax.block_until_ready(call())
+        except Exception as error:
+            told(name, way, error)
+            continue
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        result.samples[way] = [time.perf_counter() - start]
+        calls[way] = call
+    limit = SLOW * max(min(t for [t] in result.samples.values()), 1e-5)
+    timed = [way for way, [t] in result.samples.items() if t <= limit or way == "ours"]
+    samples = interleaved([calls[way] for way in timed], rounds, seconds)
+    result.samples |= dict(zip(timed, samples, strict=True))
+    return result
+
+
+def told(name: str, way: str, error: Exception) -> None:
+    """A way that cannot: ours raises if it lacks a mode, peers for many reasons."""
+    if way == "ours" or (way.startswith("ours") and not isinstance(error, FuncnetError)):
+        raise error
+    print(f"{name}: no {way}: {type(error).__name__}: {str(error).splitlines()[0][:90]}")
+
+
+def table(results: list[Result]) -> Table:
+    """A row for each result."""
+
+    def ratio_text(value: float) -> str:
+        return f"{value:.2f}"
+
+    columns = [
+        Column("program"),
+        Column("form"),
+        Column("shape"),
+        Column("nonzeros"),
+        Column("chosen"),
+        Column("takes", format_seconds),
+        Column("fastest"),
+        Column("takes", format_seconds),
+        Column("ratio", ratio_text),
+        Column("fastest peer"),
+        Column("takes", format_seconds),
+        Column("ratio", ratio_text),
+        Column("planning", format_seconds),
+        Column("asdex plans", format_seconds),
+    ]
+    rows: list[list[Cell]] = []
+    for r in results:
+        best, peer = r.fastest(r.samples), r.fastest(r.peers)
+        shape = f"{r.shape[0]} x {r.shape[1]}"
+        rows.append([r.name, r.output, shape, r.nonzeros, r.chosen, r.seconds("ours")])
+        for way in (best, peer):
+            rows[-1] += [way, r.seconds(way) if way else None, r.over(way)]
+        rows[-1] += [r.planning, r.setup]
+    return Table(columns, rows)
+
+
+def summary(results: list[Result]) -> str:
+    """The worst ratio and the geometric mean, to all ways and to the peers."""
+    lines = []
+    for what, among in (("all ways", lambda r: list(r.samples)), ("peers", lambda r: r.peers)):
+        ratios = {r.name: r.over(r.fastest(among(r))) for r in results}
+        known = {name: value for name, value in ratios.items() if value is not None}
+        if known:
+            mean = math.exp(np.mean(np.log(list(known.values()))))
+            worst = max(known, key=known.__getitem__)
+            lines.append(
+                f"over the fastest of {what}: geometric mean {mean:.3f}, "
+                f"worst {known[worst]:.2f} ({worst})"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("programs", nargs="*", help="only these; all by default")
+    parser.add_argument("--random", type=int, default=100, help="so many random programs")
+    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--seconds", type=float, default=2.0, help="at most about so long a row")
+    parser.add_argument("--json", type=Path, help="also write all samples to this file")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", module="asdex")
+    chosen = [
+        (name, make)
+        for name, make in works(options.random)
+        if not options.programs or name in options.programs
+    ]
+    results: list[Result] = []
+    with Progress() as progress:
+        for name, make in progress.track(chosen, description="programs"):
+            work = make()
+            result = measure(name, work, options.rounds, options.seconds)
+            if result is None:
+                continue
+            results.append(result)
+            if work.output == "dense" and 4 * result.nonzeros < math.prod(result.shape):
+                sparse = Work(work.f, work.args, work.argnums, "bcoo")
+                also = measure(name, sparse, options.rounds, options.seconds)
+                results += [] if also is None else [also]
+            if options.json is not None:
+                options.json.write_text(json.dumps([asdict(r) for r in results]))
+            jax.clear_caches()
+    print(table(results))
+    print(f"\n{summary(results)}")
+
+
+if __name__ == "__main__":
+    main()
