@@ -8,11 +8,13 @@ another; where the next product takes it as it lies, that never happens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
+from jax import lax
 
 __all__ = ["Laid", "add", "contract", "laid", "multiply", "plain", "reshape", "transpose"]
 
@@ -124,25 +126,39 @@ def contract(
         The result, lying in the order that is cheapest to make.
     """
     x, y = laid(x), laid(y)
-    sides = [
-        ([names[axis] for axis in z.axes], z.array) for z, names in ((x, x_names), (y, y_names))
-    ]
-    first, second = min((sides, sides[::-1]), key=lambda pair: _turned(pair[0], pair[1], kept))
-    batch = [n for n in first[0] if n in second[0] and n in kept]
-    out = [*batch, *(n for n in (*first[0], *second[0]) if n in kept and n not in batch)]
-    made = jnp.einsum(first[1], first[0], second[1], second[0], out)
+    x_side = [x_names[axis] for axis in x.axes], x.array
+    y_side = [y_names[axis] for axis in y.axes], y.array
+    (first, a), (second, b) = min(
+        ((x_side, y_side), (y_side, x_side)), key=lambda sides: _moved(sides[0], sides[1], kept)
+    )
+    out = _order(first, second, kept)
+    made = jnp.einsum(a, first, b, second, out)
+    if out != list(kept):
+        # Else XLA would make the transpose instead, by turning over both factors.
+        made = lax.optimization_barrier(made)
     return Laid(made, [list(kept).index(n) for n in out])
 
 
-def _turned(
-    first: tuple[list[int], Any], second: tuple[list[int], Any], kept: Sequence[int]
-) -> float:
-    """About how many entries have to be moved before two arrays are multiplied in this order.
+_Side: TypeAlias = tuple[list[int], Any]
+"""The names of an array's axes, as they lie, and the array."""
 
-    The fast product is that of rows of the first with columns of the second.
+
+def _order(first: Sequence[int], second: Sequence[int], kept: Sequence[int]) -> list[int]:
+    """The axes of a product as it comes: those of both, of the first, of the second."""
+    both = [n for n in first if n in second and n in kept]
+    return [*both, *(n for n in (*first, *second) if n in kept and n not in both)]
+
+
+def _moved(first: _Side, second: _Side, kept: Sequence[int]) -> float:
+    """About how many entries have to be moved to multiply two arrays in this order.
+
+    The fast product is that of rows of the first with columns of the second, and that of rows with
+    rows is nearly as fast; the result may have to be turned over.
     """
-    price = 0.0
-    for (names, array), wanted, share in ((first, True, 1.0), (second, False, 0.7)):
-        summed = bool(names) and names[-1] not in kept
-        price += 0.0 if summed == wanted else share * array.size
+    (a, x), (b, y) = first, second
+    price = 0.0 if a and a[-1] not in kept else x.size
+    price += 0.7 * y.size if b and b[-1] not in kept else 0.0
+    if _order(a, b, kept) != list(kept):
+        extents = dict(zip(a, x.shape, strict=True)) | dict(zip(b, y.shape, strict=True))
+        price += math.prod(extents[n] for n in kept)
     return price
