@@ -16,6 +16,8 @@ from typing import Annotated, TypeVar
 import jax
 import typer
 
+from funcnet.cli.calibrate import Calibrating
+from funcnet.cli.calibrate import calibrate as do_calibrate
 from funcnet.cli.cost import Costing
 from funcnet.cli.cost import cost as do_cost
 from funcnet.cli.draw import Drawing
@@ -364,3 +366,21 @@ def cost(
         seed=seed,
     )
     return _or_interrupted(do_cost, options, "drawn")
+
+
+@app.command()
+def calibrate(
+    seconds: Annotated[
+        float, typer.Option(callback=_positive, help="About how long to measure.")
+    ] = Calibrating.seconds,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Also write the constants to a file."),
+    ] = None,
+) -> int:
+    """Measure the constants by which Jacobians are planned, on this machine.
+
+    Plans go by constants that come with the library, and choose the same everywhere. They go by
+    those of a file instead if the environment variable FUNCNET_MACHINE names it.
+    """
+    return _or_interrupted(do_calibrate, Calibrating(seconds=seconds, out=out), "written")

@@ -18,15 +18,19 @@ from funcnet.jacobian.api import (
     plan_jacobian,
     value_and_jacobian,
 )
+from funcnet.jacobian.calibration import calibrate
 from funcnet.jacobian.checking import JacobianCheck, check_jacobian
 from funcnet.jacobian.operator import JacobianOperator
 from funcnet.jacobian.plan import Alternative, Plan
+from funcnet.jacobian.pricing import Machine
 
 __all__ = [
     "Alternative",
     "JacobianCheck",
     "JacobianOperator",
+    "Machine",
     "Plan",
+    "calibrate",
     "check_jacobian",
     "hessian",
     "hvp",
