@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from funcnet.jacobian.composition import composed
-from funcnet.jacobian.terms import Block, Index, Term, make_term, spread
+from funcnet.jacobian.terms import Block, Coord, Index, Term, make_term, spread
 from funcnet.jacobian.values import Value, Work, computed, constant, total, written
 
 __all__ = ["columns_of", "dense", "from_dense", "narrowed"]
@@ -36,28 +38,79 @@ def dense(block: Block) -> Value:
         return _sum(full, shape)
     base = [_sum(full, shape)] if full else []
     places = [t.rows() * shape[1] + t.cols() for t in sparse]
-    how: list[dict[str, Any]] = [
-        {
-            "indices_are_sorted": bool(np.all(np.diff(p) >= 0)),
-            "unique_indices": _differ(p),
-            "mode": "promise_in_bounds",
-        }
-        for p in places
-    ]
-    apart = not base and all(h["unique_indices"] for h in how) and _differ(np.concatenate(places))
-    index_type = np.int32 if math.prod(shape) < 1 << 31 else np.int64
-    where = [p.astype(index_type) for p in places]
-    entries = [written(t.value, t.extents) for t in sparse]
+    unique = [_differ(p) for p in places]
+    apart = not base and all(unique) and _differ(np.concatenate(places))
+    puts = [_put(t, shape, each) for t, each in zip(sparse, unique, strict=True)]
 
     def make(*arrays: Any) -> Any:
-        out = arrays[0].reshape(-1) if base else jnp.zeros(math.prod(shape), arrays[0].dtype)
-        for at, hints, x in zip(where, how, arrays[len(base) :], strict=True):
-            put = out.at[at].set if apart else out.at[at].add
-            out = put(x.reshape(-1), **hints)
-        return out.reshape(shape)
+        out = arrays[0] if base else jnp.zeros(shape, arrays[0].dtype)
+        for put, x in zip(puts, arrays[len(base) :], strict=True):
+            out = put.onto(out, x, apart=apart)
+        return out
 
     moved = math.prod(shape) + 2 * sum(t.nnz for t in sparse)
-    return computed(shape, make, [*base, *entries], Work(0, moved))
+    return computed(shape, make, [*base, *(p.entries for p in puts)], Work(0, moved))
+
+
+@dataclass(frozen=True, eq=False)
+class _Put:
+    """Entries, in windows that each go to one place of a matrix.
+
+    Attributes:
+        entries: The windows, one behind the other.
+        starts: The row and column of the first entry of each.
+        height: Whether a window has an axis of rows.
+        width: Whether it has one of columns.
+        hints: What is known of the places.
+    """
+
+    entries: Value
+    starts: np.ndarray
+    height: bool
+    width: bool
+    hints: dict[str, Any]
+
+    def onto(self, out: Any, x: Any, *, apart: bool) -> Any:
+        """Write the entries to a matrix, or add them where others may be."""
+        inside = self.height + self.width
+        numbers = lax.ScatterDimensionNumbers(
+            update_window_dims=tuple(range(1, 1 + inside)),
+            inserted_window_dims=(() if self.height else (0,)) + (() if self.width else (1,)),
+            scatter_dims_to_operand_dims=(0, 1),
+        )
+        put = lax.scatter if apart else lax.scatter_add
+        return put(out, self.starts, x, numbers, mode="promise_in_bounds", **self.hints)
+
+
+def _put(term: Term, shape: tuple[int, int], unique: bool) -> _Put:
+    """How to write a term: dense parts of it as windows, of which there are fewer than entries."""
+    axes = range(len(term.indices))
+    steps = [(i.row, i.col) for i in term.indices]
+    down = [a for a in axes if _is(steps[a], (1, 0))][:1]
+    across = [a for a in axes if _is(steps[a], (0, 1))][:1]
+    outer = [a for a in axes if a not in (*down, *across)]
+    extents = [term.extents[a] for a in outer]
+    rows = spread([term.indices[a].row for a in outer], extents, term.row0)
+    cols = spread([term.indices[a].col for a in outer], extents, term.col0)
+    windows = [term.extents[a] for a in (*down, *across)]
+    entries = written(term.value, term.extents).transposed([*outer, *down, *across])
+    hints = {
+        "indices_are_sorted": bool(np.all(np.diff(rows * shape[1] + cols) >= 0)),
+        "unique_indices": unique,
+    }
+    starts = np.stack([rows, cols], axis=1)
+    fits = max(shape) < 1 << 31
+    return _Put(
+        entries.reshaped((len(rows), *windows)),
+        starts.astype(np.int32) if fits else starts,
+        bool(down),
+        bool(across),
+        hints,
+    )
+
+
+def _is(step: tuple[Coord, Coord], wanted: tuple[int, int]) -> bool:
+    return all(not isinstance(c, np.ndarray) and c == w for c, w in zip(step, wanted, strict=True))
 
 
 def from_dense(value: Value, shape: tuple[int, int], cols: np.ndarray) -> Block:

@@ -9,8 +9,8 @@ once. A row compares what the default chooses with the fastest of all ways, ours
 the fastest of the peers; the last lines have the worst ratio and the geometric mean. Planning is
 without tracing and compilation, asdex's set-up with its own tracing.
 
-Peers are left out where they are not installed (`pip install asdex sparsejac networkx`), refuse, or
-need more than a gigabyte. Sparsejac is given our pattern, for it asks for one.
+Peers are left out where they are not installed (`pip install asdex sparsejac networkx`), refuse, are
+wrong, or need more than a gigabyte. Sparsejac is given our pattern, for it asks for one.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ asdex, sparsejac = installed("asdex"), installed("sparsejac")
 MOST_BYTES = 1 << 30
 SLOW = 10
 COLORED = 200_000
-"""Sparsejac colours in Python: not tried with more nonzeros than this."""
+COMPARED = 1 << 25
+"""Sparsejac colours in Python: not tried with more nonzeros than this; larger Jacobians are
+not compared."""
 
 
 @dataclass
@@ -164,12 +166,18 @@ def measure(name: str, work: Work, rounds: int, seconds: float) -> Result | None
     planning = planning_seconds(work)
     result = Result(name, work.output, shape, nonzeros, plan.chosen.name, planning)
     calls: dict[str, Callable[[], Any]] = {}
+    expected: Any = None
     for way, f in (our_ways(work, plan, result) | peer_ways(work, plan, result)).items():
         call = partial(jax.jit(f), *work.args)
         try:
-            jax.block_until_ready(call())
+            found = jax.block_until_ready(call())
         except Exception as error:
             told(name, way, error)
+            continue
+        if way == "ours":
+            expected = found
+        elif math.prod(shape) <= COMPARED and not agree(found, expected):
+            print(f"{name}: {way} is wrong, and left out")
             continue
         start = time.perf_counter()
         jax.block_until_ready(call())
@@ -180,6 +188,19 @@ def measure(name: str, work: Work, rounds: int, seconds: float) -> Result | None
     samples = interleaved([calls[way] for way in timed], rounds, seconds)
     result.samples |= dict(zip(timed, samples, strict=True))
     return result
+
+
+def agree(found: Any, expected: Any) -> bool:
+    """Whether two Jacobians are the same but for rounding."""
+
+    def arrays(tree: Any) -> list[Any]:
+        leaves = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, BCOO))
+        return [np.asarray(x.todense() if isinstance(x, BCOO) else x) for x in leaves]
+
+    pairs = zip(arrays(found), arrays(expected), strict=True)
+    return all(
+        np.allclose(a, b, rtol=1e-3, atol=1e-3 * np.max(np.abs(b), initial=0)) for a, b in pairs
+    )
 
 
 def told(name: str, way: str, error: Exception) -> None:
