@@ -170,6 +170,12 @@ class _Side:
 
 def _product(outer: Term, inner: Term, size: int) -> Term | None:
     """The product of two terms; None if it has no entries."""
+    if len(outer.indices) == len(inner.indices) <= 1 and _run_together(outer, inner):
+        # Most products are of this kind: entry by entry.
+        indices = tuple(
+            Index(i.extent, i.row, j.col) for i, j in zip(outer.indices, inner.indices, strict=True)
+        )
+        return Term(indices, outer.row0, inner.col0, product(outer.value, inner.value))
     a, b = _Side(outer, is_outer=True), _Side(inner, is_outer=False)
     pairs = []
     for low, high in _levels(a, b, size):
@@ -179,6 +185,24 @@ def _product(outer: Term, inner: Term, size: int) -> Term | None:
             return None
         pairs.append(pair)
     return _multiplied(a, b, [p for p in pairs if p != (None, None)])
+
+
+def _run_together(outer: Term, inner: Term) -> bool:
+    """Whether two terms of at most one index meet in every entry, and nowhere twice."""
+    if outer.col0 != inner.row0:
+        return False
+    return all(
+        i.extent == j.extent
+        and _is_step(i.col)
+        and _is_step(j.row)
+        and i.col == j.row
+        and (_is_step(i.row) or _is_step(j.col))
+        for i, j in zip(outer.indices, inner.indices, strict=True)
+    )
+
+
+def _is_step(coord: Coord) -> bool:
+    return not isinstance(coord, np.ndarray) and coord != 0
 
 
 def _levels(a: _Side, b: _Side, size: int) -> list[tuple[int, int]]:

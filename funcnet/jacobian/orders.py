@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, get_args
 from funcnet.jacobian.elimination import Edge, EliminationGraph
 from funcnet.jacobian.operation import Operation
 
-__all__ = ["NAMES", "Order", "eliminate_in", "multiplications"]
+__all__ = ["NAMES", "Order", "bottlenecks", "eliminate_in", "multiplications"]
 
 Order: TypeAlias = Literal[
     "forward", "reverse", "markowitz", "markowitz_reverse", "chain", "search"

@@ -21,7 +21,7 @@ from funcnet.jacobian.compression import best_coloring, compressed
 from funcnet.jacobian.elimination import EliminationGraph, graph_of
 from funcnet.jacobian.linearization import LinearProgram, linearized
 from funcnet.jacobian.operation import Bundle
-from funcnet.jacobian.orders import NAMES, Order, eliminate_in
+from funcnet.jacobian.orders import NAMES, Order, bottlenecks, eliminate_in
 from funcnet.jacobian.outputs import Output, entries, form_of
 from funcnet.jacobian.patterns import pattern_from
 from funcnet.jacobian.pricing import machine
@@ -38,10 +38,6 @@ for each colour; local Jacobians multiplied in a planned order."""
 
 _MOST_VERTICES = 4000
 """Graphs with more vertices are not eliminated unless asked for: compiling would take minutes."""
-
-_PLANNED: tuple[Order, ...] = ("chain", "markowitz", "forward", "reverse")
-"""The orders that are priced; the others are tried if named."""
-
 
 Pattern: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Rows and columns."""
@@ -97,6 +93,13 @@ class Planner:
             return None
         places = [None if v is None else made.index(v) for v in self.program.outputs]
         return Bundle(self.program.equations, self.program.inputs, made), places
+
+    @cached_property
+    def orders(self) -> tuple[Order, ...]:
+        """The orders that are priced; the others are tried if named."""
+        every: tuple[Order, ...] = ("chain", "markowitz", "forward", "reverse")
+        # Without bottlenecks, the first two are the same.
+        return every if bottlenecks(self.graph) else every[1:]
 
     def eliminated(self, order: Order) -> Alternative:
         """Local Jacobians multiplied in an order."""
@@ -359,7 +362,7 @@ def _alternatives(
     elif mode == "reverse":
         found = [planner.reverse()]
     elif mode == "eliminate" or len(planner.program.equations) <= _MOST_VERTICES:
-        orders = [o for o in NAMES if o == order] or _PLANNED
+        orders = [o for o in NAMES if o == order] or planner.orders
         found = [planner.eliminated(o) for o in orders]
     else:
         found = [planner.forward(), planner.reverse()]

@@ -139,7 +139,7 @@ class Block:
     shape: tuple[int, int]
     terms: tuple[Term, ...] = ()
 
-    @property
+    @cached_property
     def nnz(self) -> int:
         """The number of entries in all terms, shared ones counted as often as they come."""
         return sum(t.nnz for t in self.terms)

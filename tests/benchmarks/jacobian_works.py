@@ -40,7 +40,8 @@ def works(random: int) -> Iterator[tuple[str, Callable[[], Work]]]:
         yield name, partial(of_scalars, one)
     yield "gmm", mixture
     yield "bundle_adjustment", adjustment
-    yield "hand_tracking", tracking
+    for objective in ("simple", "complicated"):
+        yield f"hand_{objective}", partial(tracking, objective)
     yield "lstm", network
     for seed in range(random):
         yield f"random_{seed}", partial(of_random, seed)
@@ -67,10 +68,12 @@ def adjustment() -> Work:
     return Work(residuals, single([params]), output="bcoo")
 
 
-def tracking() -> Work:
-    hand = example("adbench_hand_tracking")
-    theta, skeleton, chosen, points = hand.inputs("big")[:4]
-    return Work(lambda t: hand.simple(t, skeleton, chosen, points), single([theta]))
+def tracking(objective: str) -> Work:
+    example_of = example("adbench_hand_tracking")
+    unknowns, hand, chosen, points = example_of.inputs("big")
+    f = getattr(example_of, objective)
+    args = single([unknowns if objective == "complicated" else unknowns[-26:]])
+    return Work(lambda x: f(x, hand, chosen, points), args)
 
 
 def network() -> Work:
@@ -79,8 +82,8 @@ def network() -> Work:
 
 
 def of_random(seed: int) -> Work:
-    f, args = program(seed)
-    return Work(f, single(args), tuple(range(len(args))))
+    f, args = program(seed, scale=16, dtype=np.float32)
+    return Work(f, args, tuple(range(len(args))))
 
 
 def example(name: str) -> SimpleNamespace:

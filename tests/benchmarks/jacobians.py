@@ -9,8 +9,8 @@ once. A row compares what the default chooses with the fastest of all ways, ours
 the fastest of the peers; the last lines have the worst ratio and the geometric mean. Planning is
 without tracing and compilation, asdex's set-up with its own tracing.
 
-Peers are left out where they are not installed (`pip install asdex sparsejac networkx`), refuse, are
-wrong, or need more than a gigabyte. Sparsejac is given our pattern, for it asks for one.
+Peers are left out where they are not installed (`pip install asdex sparsejac networkx`), refuse,
+are wrong, or need more than a gigabyte. Sparsejac is given our pattern, for it asks for one.
 """
 
 from __future__ import annotations
