@@ -39,6 +39,11 @@ def calibrate(seconds: float = 3.0, on_round: Callable[[int, int], None] | None 
 
     Raises:
         ArgumentError: If `seconds` is not positive.
+
+    Example:
+        >>> found = calibrate(seconds=0.1)
+        >>> found.bytes_per_second > 0, found.step > 0
+        (True, True)
     """
     if not (math.isfinite(seconds) and seconds > 0):
         raise ArgumentError(f"calibrate: seconds={seconds}; take a positive number.")
