@@ -10,7 +10,7 @@ The rooms, from the ground up:
 * `initializers`: starting values that follow from theory, and gains for any activation.
 * `layers`: layers and combinators as pairs of pure functions.
 * `models`, `data`, `training`: networks, the digits, and the steps that train them.
-* `jaxprs`, `structure`, `report`, `tree`: what the others stand on.
+* `jaxprs`, `structure`, `report`, `clock`, `tree`: what the others stand on.
 """
 
 from importlib import import_module
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from funcnet import (
+        clock,
         cost,
         data,
         errors,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "clock",
     "cost",
     "data",
     "errors",

@@ -19,6 +19,7 @@ REGISTRIES = Path("rules/primitive.py")  # the one file that uses JAX's interpre
 LEVELS = {
     "typing": 0,
     "errors": 0,
+    "clock": 0,
     "report": 0,  # tables stand on nothing, and jaxprs prints them
     "tree": 1,
     "jaxprs": 1,

@@ -8,8 +8,8 @@ output and keeps what the way back needs. Which is cheaper, and by how much, is 
 
 from __future__ import annotations
 
+from funcnet.clock import Spread
 from funcnet.cost.bounds import Bound, gradient_bound, tangent_bound
-from funcnet.cost.clock import Spread
 from funcnet.cost.comparison import Progress, compare_modes
 from funcnet.cost.gradients import GradientMode, value_and_grad
 from funcnet.cost.pictures import draw_comparison, draw_sweep

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from funcnet.cost.clock import interleaved, ratio, spread
+from funcnet.clock import interleaved, ratio, spread
 from funcnet.cost.function import Function
 from funcnet.cost.gradients import random_direction
 from funcnet.cost.program import Program, build

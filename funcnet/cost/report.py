@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from funcnet.clock import Spread
 from funcnet.cost.bounds import Bound
-from funcnet.cost.clock import Spread
 from funcnet.jaxprs import Cost
 from funcnet.report import Column, Table, format_bytes, format_count, format_number, format_seconds
 

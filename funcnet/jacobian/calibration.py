@@ -7,14 +7,14 @@ matrices that fit in one, and a row of products so small that starting them is a
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from funcnet.clock import interleaved, spread
 from funcnet.errors import ArgumentError
 from funcnet.jacobian.pricing import Machine
 
@@ -22,9 +22,12 @@ __all__ = ["calibrate"]
 
 _PASS = 1 << 23
 _MATRIX = 512
-_CHAIN = 64
 _TINY = 4
-"""Entries of the long array, rows of the matrix, products in the row, rows of those."""
+_CHAIN = 64
+"""Entries of the long array, rows of the matrix and of the tiny ones, products in the row."""
+
+_ROUNDS = 200
+"""The most rounds that are taken."""
 
 
 def calibrate(seconds: float = 3.0, on_round: Callable[[int, int], None] | None = None) -> Machine:
@@ -54,17 +57,9 @@ def calibrate(seconds: float = 3.0, on_round: Callable[[int, int], None] | None 
         (jax.jit(lambda x: _row(x, _CHAIN)), tiny),
         (jax.jit(lambda x: _row(x, 0)), tiny),
     ]
-    for f, x in programs:
-        jax.block_until_ready(f(x))
-    once = sum(_time(f, x) for f, x in programs)
-    rounds = max(5, min(200, int(seconds / once)))
-    samples: list[list[float]] = [[] for _ in programs]
-    for done in range(rounds):
-        for (f, x), taken in zip(programs, samples, strict=True):
-            taken.append(_time(f, x))
-        if on_round is not None:
-            on_round(done + 1, rounds)
-    moving, multiplying, chain, nothing = map(statistics.median, samples)
+    calls = [partial(f, x) for f, x in programs]
+    samples = interleaved(calls, _ROUNDS, seconds, on_round)
+    moving, multiplying, chain, nothing = (spread(taken).median for taken in samples)
     return Machine(
         bytes_per_second=2 * long.nbytes / moving,
         flops_per_second=2 * _MATRIX**3 / multiplying,
@@ -76,9 +71,3 @@ def _row(x: Any, count: int) -> Any:
     for _ in range(count):
         x = x @ x
     return x * 0.5
-
-
-def _time(f: Callable[[Any], Any], x: Any) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(f(x))
-    return time.perf_counter() - start

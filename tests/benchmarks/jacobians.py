@@ -33,7 +33,7 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from rich.progress import Progress
 
-from funcnet.cost.clock import interleaved, ratio, spread
+from funcnet.clock import interleaved, ratio, spread
 from funcnet.errors import FuncnetError
 from funcnet.jacobian import Plan, jacobian, plan_jacobian
 from funcnet.jacobian.api import Planned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from funcnet.cost.clock import interleaved, ratio, spread
+from funcnet.clock import interleaved, ratio, spread
 
 
 def test_functions_take_turns() -> None:
