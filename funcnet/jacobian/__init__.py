@@ -15,10 +15,12 @@ from funcnet.jacobian.api import (
     hvp,
     jacobian,
     jacobian_diagonal,
+    plan_hessian,
     plan_jacobian,
     value_and_jacobian,
 )
 from funcnet.jacobian.checking import JacobianCheck, check_jacobian
+from funcnet.jacobian.loading import load_plan
 from funcnet.jacobian.operator import JacobianOperator
 from funcnet.jacobian.plan import Alternative, Plan
 
@@ -32,6 +34,8 @@ __all__ = [
     "hvp",
     "jacobian",
     "jacobian_diagonal",
+    "load_plan",
+    "plan_hessian",
     "plan_jacobian",
     "value_and_jacobian",
 ]

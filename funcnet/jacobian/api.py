@@ -8,17 +8,22 @@ from typing import Any, Literal, TypeAlias, get_args
 import jax
 
 from funcnet.errors import ArgumentError
+from funcnet.jacobian.at_value import AtValue
+from funcnet.jacobian.compression import Colorist
+from funcnet.jacobian.linearization import linearized
 from funcnet.jacobian.operator import JacobianOperator
 from funcnet.jacobian.orders import NAMES
 from funcnet.jacobian.outputs import Output, refuse_tracers
 from funcnet.jacobian.plan import Mode, Plan, make_plan
 from funcnet.jacobian.signature import Call
+from funcnet.jacobian.symmetry import has_symmetric_hessian
 
 __all__ = [
     "hessian",
     "hvp",
     "jacobian",
     "jacobian_diagonal",
+    "plan_hessian",
     "plan_jacobian",
     "value_and_jacobian",
 ]
@@ -40,6 +45,8 @@ def jacobian(
     output: AnyOutput = "dense",
     order: str = "auto",
     pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -74,7 +81,14 @@ def jacobian(
             ``"markowitz_reverse"``, ``"chain"`` or ``"search"``; ``"auto"`` takes the cheapest.
         pattern: Which entries can differ from 0, if you know better than the program tells: a
             pair of index arrays, a sparse array, or a full array, of the flattened output and
-            input. Then ``"auto"`` compresses. It is trusted; :func:`check_jacobian` checks it.
+            input. Then ``"auto"`` compresses. It is trusted unless it is checked.
+        check_pattern: Whether to compare, at each call, the product with one random vector with
+            that of JAX: one product more. A pattern that leaves out an entry is an error then;
+            under a transformation, all entries become NaN instead.
+        at_value: Whether to drop the entries that are 0 at these numbers, such as those of the
+            inactive half of a ReLU layer or of a branch not taken, from the pattern and from what
+            is computed. There is a plan then for each combination of zeros, and each call
+            evaluates f once more to see which one it is.
         has_aux: Whether f returns a pair, of which only the first is differentiated.
         max_bytes: Full arrays larger than this are refused.
 
@@ -86,8 +100,9 @@ def jacobian(
 
     Raises:
         ArgumentError: If an option is unknown, `argnums` names no argument, the result would be
-            larger than `max_bytes`, a mode is named that f does not have, or SciPy's formats are
-            asked for under a transformation. From the returned function.
+            larger than `max_bytes`, a mode is named that f does not have, a checked pattern
+            leaves out an entry, or SciPy's formats or a pattern at a value are asked for under a
+            transformation. From the returned function.
         DTypeError: If an input or output is not of a real floating-point dtype.
 
     Example:
@@ -102,7 +117,19 @@ def jacobian(
     References:
         A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, chapters 7 to 10.
     """
-    planned = Planned("jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern)
+    planned = Planned(
+        "jacobian",
+        f,
+        argnums,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
+    )
 
     def jacobian_of_f(*args: Any, **named: Any) -> Any:
         _, result, aux = planned(args, named)
@@ -119,6 +146,8 @@ def value_and_jacobian(
     output: AnyOutput = "dense",
     order: str = "auto",
     pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -131,6 +160,8 @@ def value_and_jacobian(
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
         pattern: As for :func:`jacobian`.
+        check_pattern: As for :func:`jacobian`.
+        at_value: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -148,7 +179,17 @@ def value_and_jacobian(
         ([3.0, 3.0], [[3.0, 0.0], [0.0, 3.0]])
     """
     planned = Planned(
-        "value_and_jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern
+        "value_and_jacobian",
+        f,
+        argnums,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
     )
 
     def value_and_jacobian_of_f(*args: Any, **named: Any) -> Any:
@@ -198,6 +239,8 @@ def hessian(
     output: AnyOutput = "dense",
     order: str = "auto",
     pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -207,7 +250,9 @@ def hessian(
 
         H[i, j] = d^2 f(x) / (d x[i] d x[j])
 
-    The Jacobian of the gradient: as sparse as the function is separable.
+    The Jacobian of the gradient: as sparse as the function is separable. Where it is compressed,
+    its symmetry saves products; not where f has custom rules, for what they say of the gradient
+    need not be the derivative of anything.
 
     Args:
         f: A function to a scalar.
@@ -216,6 +261,8 @@ def hessian(
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
         pattern: As for :func:`jacobian`.
+        check_pattern: As for :func:`jacobian`.
+        at_value: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -233,17 +280,26 @@ def hessian(
         Array([[10.,  6.],
                [ 6.,  0.]], dtype=float32)
     """
-    gradient = jax.grad(f, argnums, has_aux=has_aux)
-    return jacobian(
-        gradient,
+    planned = Planned(
+        "hessian",
+        jax.grad(f, argnums, has_aux=has_aux),
         argnums,
-        mode=mode,
-        output=output,
-        order=order,
-        pattern=pattern,
-        has_aux=has_aux,
-        max_bytes=max_bytes,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
+        potential=f,
     )
+
+    def hessian_of_f(*args: Any, **named: Any) -> Any:
+        _, result, aux = planned(args, named)
+        return (result, aux) if has_aux else result
+
+    return hessian_of_f
 
 
 def hvp(f: Callable[..., Any]) -> Callable[[Any, Any], Any]:
@@ -279,6 +335,8 @@ def plan_jacobian(
     output: Output = "dense",
     order: str = "auto",
     pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Plan:
@@ -292,6 +350,8 @@ def plan_jacobian(
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
         pattern: As for :func:`jacobian`.
+        check_pattern: As for :func:`jacobian`.
+        at_value: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -309,7 +369,74 @@ def plan_jacobian(
         (1000, 'eliminate')
     """
     return Planned(
-        "plan_jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern
+        "plan_jacobian",
+        f,
+        argnums,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
+    ).plan(args)
+
+
+def plan_hessian(
+    f: Callable[..., Any],
+    *args: Any,
+    argnums: int | Sequence[int] = 0,
+    mode: Mode = "auto",
+    output: Output = "dense",
+    order: str = "auto",
+    pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
+    has_aux: bool = False,
+    max_bytes: int = MAX_BYTES,
+) -> Plan:
+    """Tell how a Hessian will be computed, and what each way is expected to cost.
+
+    Args:
+        f: A function to a scalar.
+        *args: Its arguments: arrays, or ShapeDtypeStructs, for only shapes matter.
+        argnums: As for :func:`jacobian`.
+        mode: As for :func:`jacobian`.
+        output: As for :func:`jacobian`.
+        order: As for :func:`jacobian`.
+        pattern: As for :func:`jacobian`.
+        check_pattern: As for :func:`jacobian`.
+        at_value: As for :func:`jacobian`.
+        has_aux: As for :func:`jacobian`.
+        max_bytes: As for :func:`jacobian`.
+
+    Returns:
+        A :class:`Plan`, which prints itself and computes the Hessian when called.
+
+    Raises:
+        ArgumentError: As for :func:`jacobian`.
+        DTypeError: As for :func:`jacobian`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> f = lambda x: x[0] * jnp.sum(x**2)
+        >>> plan_hessian(f, jnp.ones(100), mode="compressed").chosen.passes
+        2
+    """
+    return Planned(
+        "plan_hessian",
+        jax.grad(f, argnums, has_aux=has_aux),
+        argnums,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
+        potential=f,
     ).plan(args)
 
 
@@ -327,6 +454,11 @@ class Planned:
         has_aux: bool,
         max_bytes: int,
         pattern: Any = None,
+        *,
+        check_pattern: bool = False,
+        at_value: bool = False,
+        potential: Callable[..., Any] | None = None,
+        colorist: Colorist | None = None,
     ) -> None:
         _check_option(function, "mode", mode, get_args(Mode))
         _check_option(function, "output", output, (*get_args(Output), "operator"))
@@ -339,16 +471,31 @@ class Planned:
             raise ArgumentError(
                 f"{function}: order={order!r} is for mode='eliminate', and goes with no pattern."
             )
+        if check_pattern and pattern is None:
+            raise ArgumentError(
+                f"{function}: check_pattern=True checks a pattern, and none was given; that of the "
+                "structure needs no check."
+            )
+        for name, value in (("check_pattern", check_pattern), ("at_value", at_value)):
+            if value and output == "operator":
+                raise ArgumentError(
+                    f"{function}: {name}=True is about entries, and output='operator' has none. "
+                    "Take another output."
+                )
         self._function, self._f, self._argnums, self._has_aux = function, f, argnums, has_aux
-        self._output = output
+        self._output, self._at_value, self._potential = output, at_value, potential
         self._options = {
             "mode": mode,
             "output": output,
             "order": order,
             "pattern": pattern,
             "max_bytes": max_bytes,
+            "check_pattern": check_pattern,
+            "options": {"has_aux": has_aux, "hessian": potential is not None},
+            "colorist": colorist or Colorist(),
         }
         self._plans: dict[Any, Plan] = {}
+        self._points: dict[Any, tuple[AtValue, Call]] = {}
 
     def __call__(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and the rest of what the function returned."""
@@ -369,14 +516,43 @@ class Planned:
 
     def plan_of(self, call: Call) -> Plan:
         """The plan for a call, made where there is none yet."""
+        if self._at_value:
+            return self._plan_at(call)
         plan = self._plans.get(call.key)
         if plan is None:
-            plan, may_stay = make_plan(self._function, call, **self._options)
+            plan, may_stay = make_plan(
+                self._function, call, **self._options, symmetric=self._symmetry(call)
+            )
             if may_stay:
-                if len(self._plans) == _MOST_PLANS:
-                    del self._plans[next(iter(self._plans))]
-                self._plans[call.key] = plan
+                _keep(self._plans, call.key, plan)
         return plan
+
+    def _plan_at(self, call: Call) -> Plan:
+        """The plan for the numbers of a call, and for all others with the same zeros."""
+        arrays = [*call.leaves, *call.others]
+        refuse_tracers(self._function, "at_value=True", arrays)
+        if any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays):
+            raise ArgumentError(
+                f"{self._function}: at_value=True needs numbers, but was given shapes. Give arrays."
+            )
+        if call.key not in self._points:
+            program = linearized(call.flat, call.avals, call.other_avals)
+            # A function may close over tracers even where all arguments are numbers.
+            refuse_tracers(self._function, "at_value=True", program.jaxpr.consts)
+            _keep(self._points, call.key, (AtValue(program), call))
+        at_value, first = self._points[call.key]
+        digest, program = at_value.at(arrays)
+        key = call.key, digest
+        plan = self._plans.get(key)
+        if plan is None:
+            options = {**self._options, "symmetric": self._symmetry(first), "program": program}
+            plan, _ = make_plan(self._function, first, **options, point=(at_value, digest))
+            _keep(self._plans, key, plan)
+        return plan
+
+    def _symmetry(self, call: Call) -> Callable[[], bool]:
+        potential = self._potential
+        return lambda: potential is not None and has_symmetric_hessian(potential, call)
 
     def _operator(self, call: Call, args: Sequence[Any]) -> tuple[Any, Any, Any]:
         def restricted(*chosen: Any) -> Any:
@@ -384,7 +560,7 @@ class Planned:
             return call.out_tree.unflatten(outs)
 
         def other(output: str) -> Any:
-            options = {**self._options, "output": output}
+            options = {**self._options, "output": output, "symmetric": self._symmetry(call)}
             return make_plan(self._function, call, **options)[0].evaluated(call)[1]
 
         primals: Any = call.in_tree.unflatten(call.leaves)
@@ -397,6 +573,12 @@ class Planned:
             lambda: other("dense"),
         )
         return call.out_tree.unflatten(outs), operator, call.aux_of(aux)
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(kept) == _MOST_PLANS:
+        del kept[next(iter(kept))]
+    kept[key] = value
 
 
 def _check_option(function: str, name: str, value: Any, known: Sequence[str]) -> None:

@@ -8,29 +8,35 @@ and why when printed, and compiles to one function when called.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError, ShapeError
-from funcnet.jacobian.compression import best_coloring, compressed
+from funcnet.jacobian.at_value import AtValue
+from funcnet.jacobian.coloring import Coloring
+from funcnet.jacobian.compression import Colorist, compressed
 from funcnet.jacobian.elimination import EliminationGraph, graph_of
 from funcnet.jacobian.linearization import LinearProgram, linearized
 from funcnet.jacobian.operation import Bundle
 from funcnet.jacobian.orders import NAMES, Order, eliminate_in
-from funcnet.jacobian.outputs import Output, entries, form_of
-from funcnet.jacobian.patterns import pattern_from
+from funcnet.jacobian.outputs import Output, entries, form_of, refuse_tracers
+from funcnet.jacobian.patterns import Pattern, pattern_from, pattern_of
 from funcnet.jacobian.pricing import machine
+from funcnet.jacobian.probe import Probe
+from funcnet.jacobian.saving import SavedPlan, fingerprint, write_plan
 from funcnet.jacobian.signature import Call
 from funcnet.jacobian.terms import Block, identity
 from funcnet.jacobian.values import Env, Work, evaluate, work_of
 from funcnet.report import Column, Table, format_bytes, format_count, format_seconds
 
-__all__ = ["Alternative", "Mode", "Plan", "make_plan", "pattern_of"]
+__all__ = ["Alternative", "Mode", "Plan", "make_plan"]
 
 Mode: TypeAlias = Literal["auto", "forward", "reverse", "compressed", "eliminate"]
 """How to compute: a choice by price; one pass for each input entry; one for each output entry; one
@@ -42,9 +48,12 @@ _MOST_VERTICES = 4000
 _PLANNED: tuple[Order, ...] = ("chain", "markowitz", "forward", "reverse")
 """The orders that are priced; the others are tried if named."""
 
+_COMPRESSED = 0.5
+"""A Jacobian that takes more than this part of its rows or columns is not compressed unasked."""
 
-Pattern: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""Rows and columns."""
+_COLORED_PER_SECOND = 2e8
+"""A pattern is coloured unasked where it has at most so many entries for each second that the best
+way takes: to colour as many takes a few hundred such Jacobians, as compiling does."""
 
 Blocks: TypeAlias = list[list[Block]]
 """A row for each output, a column for each input."""
@@ -61,6 +70,7 @@ class Alternative:
         blocks: The Jacobian.
         work: Arithmetic and traffic, without the function itself.
         seconds: The predicted time.
+        colored: The pattern and its colouring, of a compressed Jacobian.
     """
 
     mode: Mode
@@ -69,6 +79,7 @@ class Alternative:
     blocks: Blocks
     work: Work
     seconds: float
+    colored: tuple[Pattern, Coloring] | None = None
 
     @property
     def name(self) -> str:
@@ -77,10 +88,26 @@ class Alternative:
 
 
 class Planner:
-    """The ways to compute the Jacobian of one linear program."""
+    """The ways to compute the Jacobian of one linear program.
 
-    def __init__(self, program: LinearProgram, avals: Sequence[Any], itemsize: int) -> None:
+    Args:
+        program: The program.
+        avals: The shapes of the outputs.
+        itemsize: The bytes of an entry.
+        colorist: Who colours patterns.
+        symmetric: Whether the Jacobian is symmetric; asked where that matters.
+    """
+
+    def __init__(
+        self,
+        program: LinearProgram,
+        avals: Sequence[Any],
+        itemsize: int,
+        colorist: Colorist | None = None,
+        symmetric: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.program, self.itemsize = program, itemsize
+        self.colorist, self._is_symmetric = colorist or Colorist(), symmetric
         self.rows = [math.prod(a.shape) for a in avals]
         self.cols = [v.aval.size for v in program.inputs]
 
@@ -134,14 +161,37 @@ class Planner:
         if self.whole is None or not len(pattern[0]):
             return self._alternative("compressed", "", 0, self._complete([]))
         group, places = self.whole
-        coloring = best_coloring(
+        coloring = self.colorist.best(
             *pattern,
             (sum(self.rows), sum(self.cols)),
             push=group.can_push,
             pull=all(p is None or group.can_pull(p) for p in places),
+            symmetric=self._is_symmetric(),
         )
         blocks = compressed(group, places, (self.rows, self.cols), pattern, coloring)
-        return self._alternative("compressed", "", coloring.count, blocks)
+        way = self._alternative("compressed", "", coloring.count, blocks)
+        return replace(way, colored=(pattern, coloring))
+
+    def compressed_if_cheap(self, best: Alternative) -> Alternative | None:
+        """The structure's own pattern, compressed: where that may pay and is soon coloured.
+
+        A product gives a number for each row, or for each column, so that it takes no fewer of
+        them than there are entries for each.
+        """
+        sizes = sum(self.rows), sum(self.cols)
+        entries = sum(b.nnz for row in best.blocks for b in row)
+        least = math.ceil(entries / max(*sizes, 1))
+        if self.whole is None or least > _COMPRESSED * min(sizes):
+            return None
+        product = machine().seconds(self.whole[0].work, 1, self.itemsize)
+        if entries > _COLORED_PER_SECOND * best.seconds or least * product >= best.seconds:
+            return None
+        way = self.compressed(pattern_of(best.blocks))
+        return way if way and way.passes <= _COMPRESSED * min(sizes) else None
+
+    def probe(self, function: str, blocks: Blocks, precision: float) -> Probe | None:
+        """A comparison of a Jacobian with the function; None where it is 0."""
+        return self.whole and Probe(function, *self.whole, blocks, precision)
 
     def _complete(self, found: Sequence[Sequence[Block | None]]) -> Blocks:
         whole = []
@@ -173,8 +223,12 @@ class Plan:
         program: LinearProgram,
         alternatives: Sequence[Alternative],
         output: Output,
+        probe: Probe | None = None,
+        point: tuple[AtValue, bytes] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self._call, self._program, self.output = call, program, output
+        self._probe, self._point, self._options = probe, point, dict(options or {})
         self.alternatives = sorted(alternatives, key=lambda a: a.seconds)
         self.chosen = alternatives[0]
         self._forms = [
@@ -210,7 +264,9 @@ class Plan:
 
     def evaluated(self, call: Call) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and what else the function returns, for a call."""
-        values, arrays = self._run(*call.leaves, *call.others)
+        values, arrays, wrong = self._run(*call.leaves, *call.others)
+        if self._probe is not None:
+            arrays = _judged(self._probe, wrong, arrays)
         given = iter(arrays)
         rows = [[form.hand_over(next(given)) for form in row] for row in self._forms]
         n = self._call.out_tree.num_leaves
@@ -242,18 +298,56 @@ class Plan:
                 f"Plan: made for arguments {self._call.described()}, but called with "
                 f"{call.described()}. Make another plan for these."
             )
+        if self._point is not None:
+            at_value, digest = self._point
+            arrays = [*call.leaves, *call.others]
+            refuse_tracers("Plan", "at_value=True", arrays)
+            if at_value.at(arrays)[0] != digest:
+                raise ArgumentError(
+                    "Plan: made with at_value=True for numbers that have zeros at other places, or "
+                    "take other branches, than those that it was called with. Make another plan "
+                    "for these, or one for all numbers."
+                )
         return call
 
-    def _compute(self, *arrays: Any) -> tuple[list[Any], list[Any]]:
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file, which :func:`load_plan` reads.
+
+        What is saved is what was decided: mode, order, pattern and colouring, and for which shapes.
+        The function is not.
+
+        Args:
+            path: The file, of NumPy's ``.npz`` format whatever its name.
+        """
+        write_plan(path, SavedPlan(self.record(), *(self.chosen.colored or ())))
+
+    def record(self) -> dict[str, Any]:
+        """What a file says of the plan in words and numbers."""
+        return {
+            "signature": self._call.recorded(),
+            "program": fingerprint(self._program.jaxpr),
+            "at_value": self._point and self._point[1].hex(),
+            "mode": self.chosen.mode,
+            "order": self.chosen.order or "auto",
+            "output": self.output,
+            "argnums": self._call.argnums,
+            **self._options,
+        }
+
+    def _compute(self, *arrays: Any) -> tuple[list[Any], list[Any], Any]:
         read = self._program.environment(arrays)
         dtype = self._call.dtype
         forms = [form for row in self._forms for form in row]
-        made = iter(evaluate([v for form in forms for v in form.values], Env(read, dtype)))
+        asked = [v for form in forms for v in form.values]
+        probed = [] if self._probe is None else self._probe.values
+        found = evaluate([*asked, *probed], Env(read, dtype))
+        made = iter(found)
         results = [
             form.assemble([next(made) for _ in form.values], dtype).astype(in_.dtype)
             for form, in_ in zip(forms, self._call.avals * len(self._forms), strict=True)
         ]
-        return [read(v) for v in self._program.values], results
+        wrong = None if self._probe is None else self._probe.wrong(found[len(asked) :])
+        return [read(v) for v in self._program.values], results, wrong
 
     def table(self) -> Table:
         """The ways that were priced, as a table."""
@@ -303,22 +397,12 @@ def described(block: Block) -> str:
     return f"{block.nnz:,} of {size:,} entries ({block.nnz / size:.2g})"
 
 
-def pattern_of(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """The rows and columns at which blocks have entries, each once, in row-major order."""
-    none = np.zeros(0, np.int64)
-    rows, cols, row0 = [none], [none], 0
-    for row in blocks:
-        col0 = 0
-        for block in row:
-            r, c = block.positions()
-            rows.append(r + row0)
-            cols.append(c + col0)
-            col0 += block.shape[1]
-        row0 += row[0].shape[0] if row else 0
-    r, c = np.concatenate(rows), np.concatenate(cols)
-    width = sum(b.shape[1] for b in blocks[0]) if blocks else 0
-    flat = np.unique(r * width + c)
-    return flat // max(width, 1), flat % max(width, 1)
+def _judged(probe: Probe, wrong: Any, arrays: Sequence[Any]) -> Sequence[Any]:
+    """Raise if a Jacobian is wrong; where that cannot be told yet, its entries become NaN then."""
+    if not isinstance(wrong, jax.core.Tracer):
+        probe.judge(wrong)
+        return arrays
+    return [jnp.where(wrong.any(), jnp.asarray(jnp.nan, x.dtype), x) for x in arrays]
 
 
 def make_plan(
@@ -330,21 +414,51 @@ def make_plan(
     order: str,
     pattern: Any,
     max_bytes: int,
+    check_pattern: bool = False,
+    options: Mapping[str, Any] | None = None,
+    colorist: Colorist | None = None,
+    symmetric: Callable[[], bool] = lambda: False,
+    program: LinearProgram | None = None,
+    point: tuple[AtValue, bytes] | None = None,
 ) -> tuple[Plan, bool]:
-    """Make a plan; tell also whether it may be kept for other calls of the same shapes."""
-    program = linearized(call.flat, call.avals, call.other_avals)
+    """Make a plan; tell also whether it may be kept for other calls of the same shapes.
+
+    Args:
+        function: Who asks, for messages.
+        call: The call that the program was linearised at.
+        mode: As for :func:`~funcnet.jacobian.jacobian`, and so are the next four.
+        output: The form of the result.
+        order: The order of elimination.
+        pattern: What the user knows.
+        max_bytes: Full arrays larger than this are refused.
+        check_pattern: Whether to compare with the function at each call.
+        options: What a saved plan has to tell besides.
+        colorist: Who colours patterns.
+        symmetric: Whether the Jacobian is symmetric.
+        program: The linear program, if there is one already.
+        point: Which numbers that is for, if not for all.
+    """
+    if program is None:
+        program = linearized(call.flat, call.avals, call.other_avals)
     if output == "dense":
         _check_size(function, call, max_bytes)
     if output == "diagonal":
         _check_square(function, call)
-    planner = Planner(program, call.out_avals, call.itemsize)
+    planner = Planner(program, call.out_avals, call.itemsize, colorist, symmetric)
     known = None
     if pattern is not None:
         known = pattern_from(function, pattern, (sum(planner.rows), sum(planner.cols)))
     alternatives = _alternatives(function, planner, mode, order, known)
     chosen = min(alternatives, key=lambda a: a.seconds)
     rest = [a for a in alternatives if a is not chosen]
-    return Plan(call, program, [chosen, *rest], output), program.is_closed
+    probe = None
+    if check_pattern:
+        avals = [*call.avals, *call.out_avals]
+        precision = max(float(jnp.finfo(a.dtype).eps) for a in avals)
+        probe = planner.probe(function, chosen.blocks, precision)
+    options = {**(options or {}), "max_bytes": max_bytes, "check_pattern": check_pattern}
+    plan = Plan(call, program, [chosen, *rest], output, probe, point, options)
+    return plan, program.is_closed
 
 
 def _alternatives(
@@ -363,6 +477,9 @@ def _alternatives(
     else:
         found = [planner.forward(), planner.reverse()]
     ways = [a for a in found if a is not None]
+    if mode == "auto" and order == "auto" and pattern is None and ways:
+        cheap = planner.compressed_if_cheap(min(ways, key=lambda a: a.seconds))
+        ways += [] if cheap is None else [cheap]
     if not ways:
         lacks = "forward mode" if mode == "forward" else "reverse mode"
         raise ArgumentError(
