@@ -77,7 +77,7 @@ def read_plan(function: str, path: str | os.PathLike[str]) -> SavedPlan:
     """
     no_plan = f"{function}: {os.fspath(path)!r} is not a saved plan, or is damaged; save it again."
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())
         if header["format"] != _FORMAT:
