@@ -482,6 +482,11 @@ class Planned:
                     f"{function}: {name}=True is about entries, and output='operator' has none. "
                     "Take another output."
                 )
+        if at_value and mode in ("forward", "reverse"):
+            raise ArgumentError(
+                f"{function}: at_value=True leaves entries out, and mode={mode!r} computes all of "
+                "them. Take another mode."
+            )
         self._function, self._f, self._argnums, self._has_aux = function, f, argnums, has_aux
         self._output, self._at_value, self._potential = output, at_value, potential
         self._options = {

@@ -180,6 +180,7 @@ def closing_over_a_tracer(scale: Any) -> Any:
             lambda: plan_jacobian(jnp.sin, jax.ShapeDtypeStruct((3,), float), at_value=True),
             "given shapes",
         ),
+        (lambda: jacobian(jnp.sin, mode="forward", at_value=True), "Take another mode"),
         (lambda: jacobian(jnp.sin, output="operator", at_value=True), "Take another output"),
     ],
 )
