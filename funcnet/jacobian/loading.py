@@ -9,9 +9,9 @@ from typing import Any
 import jax
 
 from funcnet.errors import ArgumentError, ShapeError
-from funcnet.jacobian.api import Planned
 from funcnet.jacobian.compression import Colorist
 from funcnet.jacobian.plan import Plan
+from funcnet.jacobian.planned import Planned
 from funcnet.jacobian.saving import read_plan
 
 __all__ = ["load_plan"]

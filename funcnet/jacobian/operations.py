@@ -19,7 +19,7 @@ import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from funcnet.jacobian.linearization import LinearProgram, aval_of, run
-from funcnet.jacobian.terms import Block, Index, make_term, offsets, spread
+from funcnet.jacobian.terms import Block, Index, make_term, restricted
 from funcnet.jacobian.values import Value, constant, leaf
 
 __all__ = ["block_of", "deciding"]
@@ -360,32 +360,8 @@ def _diagonal(eqn: JaxprEqn, place: int, value: Value, nonzero: np.ndarray | Non
         # Broadcast axes, along which the value does not vary, hold the same zeros everywhere.
         along = tuple(slice(None) if value.varies(a) else slice(1) for a in range(len(shape)))
         mask = nonzero.reshape(nonzero.shape or (1,) * len(shape))[along]
-        indices, value = _restricted(indices, value, mask)
+        indices, value = restricted(indices, value, mask)
     return _block(eqn, place, indices, value)
-
-
-def _restricted(
-    indices: Sequence[Index], value: Value, mask: np.ndarray
-) -> tuple[list[Index], Value]:
-    """The indices at which a mask is true, with an axis for each: lines, or else one list."""
-    axes = [a for a in range(mask.ndim) if mask.shape[a] > 1]
-    others = [a for a in range(mask.ndim) if a not in axes]
-    if not mask.any():
-        return [Index(0)], constant(1.0, 1)
-    lines = [mask.any(tuple(b for b in range(mask.ndim) if b != a)) for a in axes]
-    if math.prod(int(line.sum()) for line in lines) == mask.sum():
-        kept = list(indices)
-        for a, line in zip(axes, lines, strict=True):
-            where = np.flatnonzero(line)
-            moves = [offsets(c, kept[a].extent)[where] for c in (kept[a].row, kept[a].col)]
-            kept[a], value = Index(len(where), *moves), value.taken(a, where)
-        return kept, value
-    where = np.flatnonzero(mask)
-    extents = [indices[a].extent for a in axes]
-    rows = spread([indices[a].row for a in axes], extents, 0)[where]
-    cols = spread([indices[a].col for a in axes], extents, 0)[where]
-    value = value.transposed([*axes, *others]).reshaped((mask.size, *(1 for _ in others)))
-    return [Index(len(where), rows, cols), *(indices[a] for a in others)], value.taken(0, where)
 
 
 # Sums and products

@@ -29,7 +29,7 @@ def without(*entries: int) -> Any:
 
 
 def test_a_right_pattern_passes() -> None:
-    for x in (X, X.astype(np.float16), 0.0 * X):
+    for x in (X, X.astype(np.float16)):
         ours = jacobian(f, pattern=(ROWS, COLS), check_pattern=True)(x)
         np.testing.assert_allclose(ours, jax.jacrev(f)(x), rtol=1e-3)
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet.jacobian import compression, jacobian, load_plan, plan, plan_hessian, plan_jacobian
+from funcnet.jacobian import compression, jacobian, load_plan, plan_hessian, plan_jacobian, planner
+from tests.jacobian.test_at_value import long_but_for
 from tests.jacobian.test_symmetric_compression import FUNCTIONS
 
 X = np.linspace(-1.0, 2.0, 12, dtype=np.float32)
@@ -28,27 +29,28 @@ def refuse_to_decide(patch: pytest.MonkeyPatch) -> None:
         raise AssertionError("this was decided before")
 
     patch.setattr(compression, "best_coloring", refused)
-    patch.setattr(plan, "pattern_of", refused)
-    patch.setattr(plan.Planner, "compressed_if_cheap", refused)
+    patch.setattr(planner, "pattern_of", refused)
+    patch.setattr(planner.Planner, "compressed_if_cheap", refused)
 
 
-WAYS: list[dict[str, Any]] = [
-    {"mode": "forward"},
-    {"mode": "compressed", "output": "bcoo"},
-    {
+WAYS: dict[str, dict[str, Any]] = {
+    "pattern": {
         "pattern": (np.tile(np.arange(12), 2), np.append(np.arange(12), TABLE)),
         "check_pattern": True,
     },
-    {"at_value": True, "mode": "compressed", "output": "csr"},
-    {"order": "markowitz", "output": "diagonal"},
-]
+    "at value": {"at_value": True, "mode": "compressed", "output": "csr"},
+    "auto": {},
+    "forward": {"mode": "forward"},
+    "own pattern": {"mode": "compressed", "output": "bcoo"},
+    "order": {"order": "markowitz", "output": "diagonal"},
+}
 
 
-@pytest.mark.parametrize("options", WAYS, ids=str)
+@pytest.mark.parametrize("name", long_but_for(WAYS, ("pattern", "at value")))
 def test_what_is_loaded_is_what_was_saved(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "plan"
+    path, options = tmp_path / "plan", WAYS[name]
     made = plan_jacobian(f, X, **options)
     made.save(path)
     refuse_to_decide(monkeypatch)
@@ -65,7 +67,7 @@ def test_what_is_loaded_is_what_was_saved(
     np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["arrowhead", "random"])
+@pytest.mark.parametrize("name", long_but_for(["arrowhead", "random"], ["arrowhead"]))
 def test_symmetric_colourings_are_kept(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
