@@ -11,8 +11,6 @@ multiplication and computes only what is there. :func:`plan_jacobian` tells what
 from __future__ import annotations
 
 from funcnet.jacobian.api import (
-    hessian,
-    hvp,
     jacobian,
     jacobian_diagonal,
     plan_jacobian,
@@ -20,8 +18,11 @@ from funcnet.jacobian.api import (
 )
 from funcnet.jacobian.calibration import calibrate
 from funcnet.jacobian.checking import JacobianCheck, check_jacobian
+from funcnet.jacobian.hessians import hessian, hvp, plan_hessian
+from funcnet.jacobian.loading import load_plan
 from funcnet.jacobian.operator import JacobianOperator
-from funcnet.jacobian.plan import Alternative, Plan
+from funcnet.jacobian.plan import Plan
+from funcnet.jacobian.planner import Alternative
 from funcnet.jacobian.pricing import Machine
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "hvp",
     "jacobian",
     "jacobian_diagonal",
+    "load_plan",
+    "plan_hessian",
     "plan_jacobian",
     "value_and_jacobian",
 ]

@@ -1,35 +1,18 @@
-"""Jacobians and Hessians of any JAX function, and products with them."""
+"""Jacobians of any JAX function, and the plans that they follow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
-from funcnet.errors import ArgumentError
-from funcnet.jacobian.operator import JacobianOperator
-from funcnet.jacobian.orders import NAMES
-from funcnet.jacobian.outputs import Output, refuse_tracers
-from funcnet.jacobian.plan import Mode, Plan, make_plan
-from funcnet.jacobian.signature import Call
+from funcnet.jacobian.outputs import Output
+from funcnet.jacobian.plan import Plan
+from funcnet.jacobian.planned import MAX_BYTES, AnyOutput, Planned
+from funcnet.jacobian.planner import Mode
 
-__all__ = [
-    "hessian",
-    "hvp",
-    "jacobian",
-    "jacobian_diagonal",
-    "plan_jacobian",
-    "value_and_jacobian",
-]
-
-MAX_BYTES = 1 << 32
-"""The largest full Jacobian that is made unless asked for: 4 GiB."""
-
-_MOST_PLANS = 64
-"""The oldest plan of a function goes when there are more."""
-
-AnyOutput: TypeAlias = "Output | Literal['operator']"
+__all__ = ["jacobian", "jacobian_diagonal", "plan_jacobian", "value_and_jacobian"]
 
 
 def jacobian(
@@ -40,6 +23,8 @@ def jacobian(
     output: AnyOutput = "dense",
     order: str = "auto",
     pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -74,7 +59,14 @@ def jacobian(
             ``"markowitz_reverse"``, ``"chain"`` or ``"search"``; ``"auto"`` takes the cheapest.
         pattern: Which entries can differ from 0, if you know better than the program tells: a
             pair of index arrays, a sparse array, or a full array, of the flattened output and
-            input. Then ``"auto"`` compresses. It is trusted; :func:`check_jacobian` checks it.
+            input. Then ``"auto"`` compresses. It is trusted unless it is checked.
+        check_pattern: Whether to compare, at each call, the product with one random vector with
+            that of JAX: one product more. A pattern that leaves out an entry is an error then;
+            under a transformation, all entries become NaN instead.
+        at_value: Whether to drop the entries that are 0 at these numbers, such as those of the
+            inactive half of a ReLU layer or of a branch not taken, from the pattern and from what
+            is computed. There is a plan then for each combination of zeros, and each call
+            evaluates f once more to see which one it is.
         has_aux: Whether f returns a pair, of which only the first is differentiated.
         max_bytes: Full arrays larger than this are refused.
 
@@ -86,8 +78,9 @@ def jacobian(
 
     Raises:
         ArgumentError: If an option is unknown, `argnums` names no argument, the result would be
-            larger than `max_bytes`, a mode is named that f does not have, or SciPy's formats are
-            asked for under a transformation. From the returned function.
+            larger than `max_bytes`, a mode is named that f does not have, a checked pattern
+            leaves out an entry, or SciPy's formats or a pattern at a value are asked for under a
+            transformation. From the returned function.
         DTypeError: If an input or output is not of a real floating-point dtype.
 
     Example:
@@ -102,7 +95,19 @@ def jacobian(
     References:
         A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, chapters 7 to 10.
     """
-    planned = Planned("jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern)
+    planned = Planned(
+        "jacobian",
+        f,
+        argnums,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
+    )
 
     def jacobian_of_f(*args: Any, **named: Any) -> Any:
         _, result, aux = planned(args, named)
@@ -119,6 +124,8 @@ def value_and_jacobian(
     output: AnyOutput = "dense",
     order: str = "auto",
     pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -131,6 +138,8 @@ def value_and_jacobian(
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
         pattern: As for :func:`jacobian`.
+        check_pattern: As for :func:`jacobian`.
+        at_value: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -148,7 +157,17 @@ def value_and_jacobian(
         ([3.0, 3.0], [[3.0, 0.0], [0.0, 3.0]])
     """
     planned = Planned(
-        "value_and_jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern
+        "value_and_jacobian",
+        f,
+        argnums,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
     )
 
     def value_and_jacobian_of_f(*args: Any, **named: Any) -> Any:
@@ -190,87 +209,6 @@ def jacobian_diagonal(f: Callable[..., Any], argnums: int = 0) -> Callable[..., 
     return diagonal_of_f
 
 
-def hessian(
-    f: Callable[..., Any],
-    argnums: int | Sequence[int] = 0,
-    *,
-    mode: Mode = "auto",
-    output: AnyOutput = "dense",
-    order: str = "auto",
-    pattern: Any = None,
-    has_aux: bool = False,
-    max_bytes: int = MAX_BYTES,
-) -> Callable[..., Any]:
-    """The matrix of second derivatives of a scalar function.
-
-    ::
-
-        H[i, j] = d^2 f(x) / (d x[i] d x[j])
-
-    The Jacobian of the gradient: as sparse as the function is separable.
-
-    Args:
-        f: A function to a scalar.
-        argnums: As for :func:`jacobian`.
-        mode: As for :func:`jacobian`.
-        output: As for :func:`jacobian`.
-        order: As for :func:`jacobian`.
-        pattern: As for :func:`jacobian`.
-        has_aux: As for :func:`jacobian`.
-        max_bytes: As for :func:`jacobian`.
-
-    Returns:
-        A function of the arguments of f that returns the Hessian, in the form in which
-        ``jax.hessian`` does.
-
-    Raises:
-        ArgumentError: As for :func:`jacobian`.
-        DTypeError: As for :func:`jacobian`.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> hessian(lambda x: x[0] ** 2 * x[1])(jnp.array([3.0, 5.0]))
-        Array([[10.,  6.],
-               [ 6.,  0.]], dtype=float32)
-    """
-    gradient = jax.grad(f, argnums, has_aux=has_aux)
-    return jacobian(
-        gradient,
-        argnums,
-        mode=mode,
-        output=output,
-        order=order,
-        pattern=pattern,
-        has_aux=has_aux,
-        max_bytes=max_bytes,
-    )
-
-
-def hvp(f: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """The product of a Hessian with a vector, without the Hessian.
-
-    ::
-
-        H v = d/dt grad f(x + t v) at t = 0
-
-    Args:
-        f: A function of one pytree to a scalar.
-
-    Returns:
-        A function of the point and the vector, two pytrees of one structure, that returns the
-        product. It takes a tangent through the gradient: about as much as two gradients.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> hvp(lambda x: jnp.sum(x**3))(jnp.array([1.0, 2.0]), jnp.array([1.0, 10.0])).tolist()
-        [6.0, 120.0]
-
-    References:
-        B. Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6 (1994).
-    """
-    return lambda x, v: jax.jvp(jax.grad(f), (x,), (v,))[1]
-
-
 def plan_jacobian(
     f: Callable[..., Any],
     *args: Any,
@@ -279,6 +217,8 @@ def plan_jacobian(
     output: Output = "dense",
     order: str = "auto",
     pattern: Any = None,
+    check_pattern: bool = False,
+    at_value: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Plan:
@@ -292,6 +232,8 @@ def plan_jacobian(
         output: As for :func:`jacobian`.
         order: As for :func:`jacobian`.
         pattern: As for :func:`jacobian`.
+        check_pattern: As for :func:`jacobian`.
+        at_value: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -309,99 +251,15 @@ def plan_jacobian(
         (1000, 'eliminate')
     """
     return Planned(
-        "plan_jacobian", f, argnums, mode, output, order, has_aux, max_bytes, pattern
+        "plan_jacobian",
+        f,
+        argnums,
+        mode,
+        output,
+        order,
+        has_aux,
+        max_bytes,
+        pattern,
+        check_pattern=check_pattern,
+        at_value=at_value,
     ).plan(args)
-
-
-class Planned:
-    """A function and options, with a plan for each signature that it was called with."""
-
-    def __init__(
-        self,
-        function: str,
-        f: Callable[..., Any],
-        argnums: int | Sequence[int],
-        mode: Mode,
-        output: Any,
-        order: str,
-        has_aux: bool,
-        max_bytes: int,
-        pattern: Any = None,
-    ) -> None:
-        _check_option(function, "mode", mode, get_args(Mode))
-        _check_option(function, "output", output, (*get_args(Output), "operator"))
-        _check_option(function, "order", order, ("auto", *NAMES))
-        if pattern is not None and mode not in ("auto", "compressed"):
-            raise ArgumentError(
-                f"{function}: a pattern is for mode='compressed', not for mode={mode!r}."
-            )
-        if order != "auto" and (mode not in ("auto", "eliminate") or pattern is not None):
-            raise ArgumentError(
-                f"{function}: order={order!r} is for mode='eliminate', and goes with no pattern."
-            )
-        self._function, self._f, self._argnums, self._has_aux = function, f, argnums, has_aux
-        self._output = output
-        self._options = {
-            "mode": mode,
-            "output": output,
-            "order": order,
-            "pattern": pattern,
-            "max_bytes": max_bytes,
-        }
-        self._plans: dict[Any, Plan] = {}
-
-    def __call__(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """The value, the Jacobian and the rest of what the function returned."""
-        call = self.call(args, named)
-        if self._output in ("csr", "coo"):
-            refuse_tracers(self._function, f"output={self._output!r}", call.leaves + call.others)
-        if self._output == "operator":
-            return self._operator(call, args)
-        return self.plan_of(call).evaluated(call)
-
-    def plan(self, args: Sequence[Any]) -> Plan:
-        """The plan for some arguments."""
-        return self.plan_of(self.call(args))
-
-    def call(self, args: Sequence[Any], named: Mapping[str, Any] | None = None) -> Call:
-        """A call of the function."""
-        return Call(self._function, self._f, self._argnums, args, named, self._has_aux)
-
-    def plan_of(self, call: Call) -> Plan:
-        """The plan for a call, made where there is none yet."""
-        plan = self._plans.get(call.key)
-        if plan is None:
-            plan, may_stay = make_plan(self._function, call, **self._options)
-            if may_stay:
-                if len(self._plans) == _MOST_PLANS:
-                    del self._plans[next(iter(self._plans))]
-                self._plans[call.key] = plan
-        return plan
-
-    def _operator(self, call: Call, args: Sequence[Any]) -> tuple[Any, Any, Any]:
-        def restricted(*chosen: Any) -> Any:
-            outs, _ = call.flat(*jax.tree.leaves(list(chosen)), *call.others)
-            return call.out_tree.unflatten(outs)
-
-        def other(output: str) -> Any:
-            options = {**self._options, "output": output}
-            return make_plan(self._function, call, **options)[0].evaluated(call)[1]
-
-        primals: Any = call.in_tree.unflatten(call.leaves)
-        outs, aux = call.flat(*call.leaves, *call.others)
-        operator = JacobianOperator(
-            restricted,
-            primals,
-            call.single,
-            lambda: jax.tree.leaves(other("diagonal"))[0],
-            lambda: other("dense"),
-        )
-        return call.out_tree.unflatten(outs), operator, call.aux_of(aux)
-
-
-def _check_option(function: str, name: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ArgumentError(
-            f"{function}: {name}={value!r} is not known. "
-            f"It is one of {', '.join(map(repr, known))}."
-        )

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError
-from funcnet.jacobian.api import MAX_BYTES, Planned
-from funcnet.jacobian.plan import Mode
+from funcnet.jacobian.planned import MAX_BYTES, Planned
+from funcnet.jacobian.planner import Mode
 
 __all__ = ["JacobianCheck", "check_jacobian"]
 

@@ -2,11 +2,13 @@
 
 Columns that share no row can go through the function together, as one tangent: whatever comes out
 in a row belongs to the only one of them that has an entry there. Rows that share no column can be
-pulled back together (Curtis, Powell & Reid 1974; Coleman & More 1983).
+pulled back together (Curtis, Powell & Reid 1974; Coleman & More 1983). A symmetric matrix, such as
+a Hessian, gets on with fewer colours, for each of its entries stands in two places.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -15,20 +17,73 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.jacobian.bicoloring import color_both
-from funcnet.jacobian.coloring import Coloring, color_columns, color_rows
+from funcnet.jacobian.coloring import Coloring, Substitution, color_columns, color_rows
 from funcnet.jacobian.dense import dense
 from funcnet.jacobian.operation import Bundle
+from funcnet.jacobian.symmetric_coloring import color_acyclic, color_star
 from funcnet.jacobian.terms import Block, Index, make_term
 from funcnet.jacobian.values import Value, Work, computed, constant
 
-__all__ = ["best_coloring", "compressed"]
+__all__ = ["Colorist", "best_coloring", "compressed"]
 
 _POOR = 0.1
 """Rows and columns together are tried where this share of the smaller side is not undercut."""
 
+_WORTH_ROUNDING = 0.5
+"""Substitution adds up errors of rounding, of large entries in small ones: it is taken only where
+no more than this part of the products is left."""
+
+
+class Colorist:
+    """Colours patterns, each once: the same pattern may be met under many shapes and traces."""
+
+    def __init__(self) -> None:
+        self._made: dict[bytes, Coloring] = {}
+
+    def best(
+        self,
+        rows: np.ndarray,
+        cols: np.ndarray,
+        shape: tuple[int, int],
+        *,
+        push: bool,
+        pull: bool,
+        symmetric: bool = False,
+    ) -> Coloring:
+        """As :func:`best_coloring`, remembered."""
+        key = _digest(rows, cols, shape)
+        coloring = self._made.get(key)
+        if coloring is None or not _runs(coloring, push, pull, symmetric):
+            coloring = best_coloring(rows, cols, shape, push=push, pull=pull, symmetric=symmetric)
+            self._made[key] = coloring
+        return coloring
+
+    def learn(self, rows: np.ndarray, cols: np.ndarray, coloring: Coloring) -> None:
+        """Remember a colouring that was made elsewhere."""
+        self._made[_digest(rows, cols, coloring.shape)] = coloring
+
+
+def _digest(rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> bytes:
+    made = hashlib.blake2b(repr(shape).encode(), digest_size=32)
+    for indices in (rows, cols):
+        made.update(np.ascontiguousarray(indices, np.int64).tobytes())
+    return made.digest()
+
+
+def _runs(coloring: Coloring, push: bool, pull: bool, symmetric: bool) -> bool:
+    """Whether a function has the modes, and its Jacobian the symmetry, that a colouring needs."""
+    modes = (push or not coloring.jvps) and (pull or not coloring.vjps)
+    return modes and (symmetric or coloring.kind not in ("star", "acyclic"))
+
 
 def best_coloring(
-    rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int], *, push: bool, pull: bool
+    rows: np.ndarray,
+    cols: np.ndarray,
+    shape: tuple[int, int],
+    *,
+    push: bool,
+    pull: bool,
+    symmetric: bool = False,
 ) -> Coloring:
     """The colouring that takes the fewest products.
 
@@ -38,18 +93,33 @@ def best_coloring(
         shape: The shape of the Jacobian.
         push: Whether the function has a forward mode.
         pull: Whether it has a reverse mode.
+        symmetric: Whether the Jacobian is symmetric, as that of a gradient.
 
     Returns:
-        A colouring of columns, rows or both.
+        A colouring of columns, rows or both; of a symmetric pattern also a star colouring, or an
+        acyclic one where that takes far fewer products.
     """
-    if not pull:
-        return color_columns(rows, cols, shape)
-    if not push:
-        return color_rows(rows, cols, shape)
-    found = [color_columns(rows, cols, shape), color_rows(rows, cols, shape)]
-    if min(c.count for c in found) > max(4, _POOR * min(shape)):
+    symmetric = symmetric and push and _is_symmetric(rows, cols, shape)
+    found = [color_columns(rows, cols, shape)] if push else []
+    if pull and not symmetric:
+        found.append(color_rows(rows, cols, shape))
+    if push and pull and min(c.count for c in found) > max(4, _POOR * min(shape)):
         found.append(color_both(rows, cols, shape))
-    return min(found, key=lambda c: c.count)
+    if symmetric:
+        found.append(color_star(rows, cols, shape[0]))
+    best = min(found, key=lambda c: c.count)
+    if symmetric and _WORTH_ROUNDING * best.count >= 2:  # one colour is enough for diagonals alone
+        substituted = color_acyclic(rows, cols, shape[0])
+        if substituted.count <= _WORTH_ROUNDING * best.count:
+            return substituted
+    return best
+
+
+def _is_symmetric(rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> bool:
+    if shape[0] != shape[1]:
+        return False
+    here, mirrored = (np.unique(a * shape[1] + b) for a, b in ((rows, cols), (cols, rows)))
+    return np.array_equal(here, mirrored)
 
 
 def compressed(
@@ -66,7 +136,7 @@ def compressed(
         places: Which output of the group each output of the program is; None for one that is 0.
         sizes: The sizes of the outputs and of the inputs.
         pattern: Rows and columns of the entries, outputs and inputs one after the other.
-        coloring: A colouring of that pattern by columns, rows or both.
+        coloring: A colouring of that pattern.
 
     Returns:
         A row of blocks for each output.
@@ -74,26 +144,21 @@ def compressed(
     row_ends, col_ends = (np.cumsum([0, *s]) for s in sizes)
     rows, cols = pattern
     products: list[Value] = []
-    where = np.zeros(len(rows), np.int64)
-    # The products come with an entry of the output in each row; colours were counted the other way.
-    height, width = int(row_ends[-1]), int(col_ends[-1])
-    in_jvps = coloring.gather < coloring.jvps * height
     if coloring.jvps:
         seeds = _seeds(coloring.column_colors, coloring.jvps, col_ends)
         pushed = group.pushed_stacks(dict(enumerate(seeds)))
         products += [
             _or_zero(pushed, p, m, coloring.jvps) for p, m in zip(places, sizes[0], strict=True)
         ]
-        color = coloring.gather // max(height, 1)
-        where = np.where(in_jvps, rows * coloring.jvps + color, where)
     if coloring.vjps:
         seeds = _seeds(coloring.row_colors, coloring.vjps, row_ends)
         given = {p: seed for p, seed in zip(places, seeds, strict=True) if p is not None}
         products += group.pulled_stacks(given)
-        start = coloring.jvps * height
-        color = (coloring.gather - start) // max(width, 1)
-        where = np.where(in_jvps, where, start + cols * coloring.vjps + color)
-    flat = _joined(products)
+    flat, where = _joined(products), coloring.gather
+    if coloring.substitution is None:
+        where = _turned(where, coloring)
+    else:
+        flat = _substituted(flat, coloring.substitution, coloring)
     blocks = []
     for k, m in enumerate(sizes[0]):
         line = []
@@ -132,6 +197,30 @@ def _joined(products: Sequence[Value]) -> Value:
         return jnp.concatenate([x.reshape(-1) for x in arrays])
 
     return computed((size,), make, products, Work(0, 2 * size))
+
+
+def _turned(where: np.ndarray, coloring: Coloring) -> np.ndarray:
+    """Places in products: here a colour for each entry, where colourings count the other way."""
+    height, width = coloring.shape
+    start = coloring.jvps * height
+    color, row = np.divmod(where.astype(np.int64), max(height, 1))
+    pushed = row * coloring.jvps + color
+    color, col = np.divmod(where.astype(np.int64) - start, max(width, 1))
+    return np.where(where < start, pushed, start + col * coloring.vjps + color)
+
+
+def _substituted(flat: Value, how: Substitution, coloring: Coloring) -> Value:
+    """The unknowns of a symmetric matrix, from products that hold sums of them."""
+    sums = flat.taken(0, _turned(how.index, coloring))
+
+    def make(values: Any) -> Any:
+        for i, (source, target) in enumerate(how.steps):
+            taken = values[source]
+            values = values.at[target].add(taken if i else -taken)
+        return values
+
+    moved = sum(len(source) for source, _ in how.steps)
+    return computed(sums.shape, make, [sums], Work(moved, 3 * moved)) if how.steps else sums
 
 
 def _listed(

@@ -8,7 +8,8 @@ rules where there are any, what is read off cannot disagree with ``jax.jvp`` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from funcnet.jaxprs import function_of, inline, straight
 
-__all__ = ["LinearProgram", "aval_of", "linearized", "run"]
+__all__ = ["LinearProgram", "aval_of", "linearized", "run", "with_branches"]
 
 _LARGEST_CONSTANT = 1 << 22
 """Arrays with more entries are not looked at while planning, even if they are known by then."""
@@ -30,12 +31,13 @@ class LinearProgram:
     Attributes:
         inputs: The variables of the tangents.
         outputs: The variables of the results; None for one that is always 0.
+        jaxpr: The whole program, known part and all.
         equations: The linear operations, in order.
         values: The variables of what the function itself returns.
     """
 
     def __init__(self, jaxpr: ClosedJaxpr, n_known: int, n_values: int) -> None:
-        top = jaxpr.jaxpr
+        self.jaxpr, top = jaxpr, jaxpr.jaxpr
         self._known_inputs = top.invars[:n_known]
         self.inputs = list(top.invars[n_known:])
         self._consts = dict(zip(top.constvars, jaxpr.consts, strict=True))
@@ -53,6 +55,7 @@ class LinearProgram:
         self._linear = linear
         self._makers = {v: eqn for eqn in self._known for v in eqn.outvars}
         self._static: dict[Var, np.ndarray | None] = {}
+        self._nonzero: Mapping[Var, np.ndarray] = {}
         self._equations_needed()
 
     @staticmethod
@@ -113,6 +116,24 @@ class LinearProgram:
             self._static[v] = np.asarray(result)
         return self._static[var]
 
+    def nonzero(self, atom: Any) -> np.ndarray | None:
+        """Where a known array is not 0, at the numbers that this program is for; None for all."""
+        return None if isinstance(atom, Literal) else self._nonzero.get(atom)
+
+    def at(
+        self, static: Mapping[Var, np.ndarray], nonzero: Mapping[Var, np.ndarray]
+    ) -> LinearProgram:
+        """The same program for some numbers alone.
+
+        Args:
+            static: The arrays of variables that are the same at all of these.
+            nonzero: Where variables are not 0 at any of these.
+        """
+        other = copy.copy(self)
+        found = {v: x for v, x in self._static.items() if x is not None}
+        other._static, other._nonzero = {**found, **static}, nonzero
+        return other
+
     def environment(self, args: Sequence[Any]) -> Callable[[Any], Any]:
         """Compute what does not depend on the tangents, from the arguments.
 
@@ -156,6 +177,41 @@ def linearized(
 _CLOSED = ("custom_jvp_call", "custom_vjp_call", "rule", "custom_linear_solve")
 """Operations that are not opened: a custom rule that stands in the known part has to stay one, for
 derivatives of Jacobians, and the inside of a solver need not be linear."""
+
+
+def with_branches(program: LinearProgram, taken: Mapping[int, int]) -> LinearProgram:
+    """The same program with branches in place of choices.
+
+    Args:
+        program: The program.
+        taken: For the ``id`` of equations that choose between branches, the branch to take.
+    """
+    top = program.jaxpr.jaxpr
+
+    def straightened(*args: Any) -> list[Any]:
+        env: dict[Any, Any] = dict(zip(top.constvars, program.jaxpr.consts, strict=True))
+        env.update(zip(top.invars, args, strict=True))
+
+        def read(atom: Any) -> Any:
+            return atom.val if isinstance(atom, Literal) else env[atom]
+
+        for eqn in top.eqns:
+            operands = [read(v) for v in eqn.invars]
+            if id(eqn) in taken:
+                results = jaxpr_as_fun(eqn.params["branches"][taken[id(eqn)]])(*operands[1:])
+            else:
+                results = run(eqn, operands)
+            env.update(zip(eqn.outvars, results, strict=True))
+        return [read(v) for v in top.outvars]
+
+    jaxpr = jax.make_jaxpr(straightened)(*(_like(v) for v in top.invars))
+    n_known = len(top.invars) - len(program.inputs)
+    return LinearProgram(inline(jaxpr, keep=_CLOSED), n_known, len(program.values))
+
+
+def _like(var: Var) -> jax.ShapeDtypeStruct:
+    aval = aval_of(var)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
 def aval_of(atom: Any) -> Any:

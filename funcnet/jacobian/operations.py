@@ -16,14 +16,14 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import JaxprEqn, Literal
+from jax.extend.core import JaxprEqn, Literal, Var
 
 from funcnet.jacobian.layout import reshape, transpose
 from funcnet.jacobian.linearization import LinearProgram, aval_of, run
-from funcnet.jacobian.terms import Block, Index, make_term
+from funcnet.jacobian.terms import Block, Index, make_term, restricted
 from funcnet.jacobian.values import Value, constant, leaf
 
-__all__ = ["block_of"]
+__all__ = ["block_of", "deciding"]
 
 Rule: TypeAlias = Callable[[LinearProgram, JaxprEqn, int], "Block | None"]
 
@@ -48,6 +48,18 @@ def block_of(program: LinearProgram, eqn: JaxprEqn, place: int, result: int) -> 
     if rule is None or len(eqn.outvars) != 1:
         return None
     return rule(program, eqn, place)
+
+
+def deciding(program: LinearProgram) -> list[Var]:
+    """The known variables whose zeros, choices or indices decide where blocks have entries."""
+    found = [
+        v
+        for eqn in program.equations
+        if eqn.primitive.name in _DECIDED
+        for v in eqn.invars
+        if not isinstance(v, Literal) and not program.is_linear(v) and _size(v) <= _LARGEST_MASK
+    ]
+    return list(dict.fromkeys(found))
 
 
 # Blocks
@@ -303,18 +315,19 @@ def _difference(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block:
     return (_negated if place else _summand)(program, eqn, place)
 
 
-def _scaled(make: Callable[[Any], Any] = lambda x: x) -> Rule:
-    def rule(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
-        other = eqn.invars[1 - place]
-        if program.is_linear(other):
-            return None
-        return _diagonal(eqn, place, _known(program, other, _shape(eqn.outvars[0]), make))
-
-    return rule
+def _scaled(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
+    other = eqn.invars[1 - place]
+    if program.is_linear(other):
+        return None
+    value = _known(program, other, _shape(eqn.outvars[0]))
+    return _diagonal(eqn, place, value, program.nonzero(other))
 
 
 def _quotient(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
-    return _scaled(lambda x: 1 / x)(program, eqn, place) if place == 0 else None
+    if place != 0 or program.is_linear(eqn.invars[1]):
+        return None
+    value = _known(program, eqn.invars[1], _shape(eqn.outvars[0]), lambda x: 1 / x)
+    return _diagonal(eqn, place, value)
 
 
 def _chosen(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
@@ -327,11 +340,16 @@ def _chosen(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
             dtype
         )
 
-    return _diagonal(eqn, place, _known(program, eqn.invars[0], _shape(eqn.outvars[0]), is_chosen))
+    value = _known(program, eqn.invars[0], _shape(eqn.outvars[0]), is_chosen)
+    numbers = None if program.nonzero(eqn.invars[0]) is None else program.static(eqn.invars[0])
+    return _diagonal(eqn, place, value, None if numbers is None else is_chosen(numbers) != 0)
 
 
-def _diagonal(eqn: JaxprEqn, place: int, value: Value) -> Block:
-    """Each result is an entry of the operand, times a value; axes of extent 1 are repeated."""
+def _diagonal(eqn: JaxprEqn, place: int, value: Value, nonzero: np.ndarray | None = None) -> Block:
+    """Each result is an entry of the operand, times a value; axes of extent 1 are repeated.
+
+    Entries of the value that are known to be 0 are left out.
+    """
     shape, inner = _shape(eqn.outvars[0]), _shape(eqn.invars[place])
     cols = _strides(inner) if inner else [0] * len(shape)
     repeated = [m != n for m, n in zip(inner or (0,) * len(shape), shape, strict=True)]
@@ -339,6 +357,11 @@ def _diagonal(eqn: JaxprEqn, place: int, value: Value) -> Block:
         Index(n, r, 0 if again else c)
         for n, r, c, again in zip(shape, _strides(shape), cols, repeated, strict=True)
     ]
+    if nonzero is not None and not nonzero.all():
+        # Broadcast axes, along which the value does not vary, hold the same zeros everywhere.
+        along = tuple(slice(None) if value.varies(a) else slice(1) for a in range(len(shape)))
+        mask = nonzero.reshape(nonzero.shape or (1,) * len(shape))[along]
+        indices, value = restricted(indices, value, mask)
     return _block(eqn, place, indices, value)
 
 
@@ -394,6 +417,12 @@ def _factor(program: LinearProgram, atom: Any, home: dict[int, int], rank: int) 
 _EXACT_IN_FLOAT32 = 1 << 24
 """Integers below this are exact in float32."""
 
+_DECIDED = {"mul", "select_n", "gather", "dynamic_slice", "scatter-add"}
+"""Operations whose entries are fewer where known operands are known as numbers."""
+
+_LARGEST_MASK = 1 << 20
+"""Zeros in larger arrays are not looked for: lists of what is left would take longer than they."""
+
 _EACH_FOR_ITSELF = {"optimization_barrier"}
 
 _TABLE: dict[str, Rule] = {
@@ -422,7 +451,7 @@ _TABLE: dict[str, Rule] = {
     **dict.fromkeys(["add", "add_any"], _summand),
     "neg": _negated,
     "sub": _difference,
-    "mul": _scaled(),
+    "mul": _scaled,
     "div": _quotient,
     "select_n": _chosen,
     "reduce_sum": _reduce_sum,

@@ -1,20 +1,23 @@
-"""Patterns of nonzeros, as users have them."""
+"""Patterns of nonzeros: those that users have, and those of structured blocks."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from funcnet.errors import ShapeError
 from funcnet.jacobian.coloring import check_pattern
+from funcnet.jacobian.terms import Block
 
-__all__ = ["pattern_from"]
+__all__ = ["Pattern", "pattern_from", "pattern_of"]
+
+Pattern: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Rows and columns."""
 
 
-def pattern_from(
-    function: str, pattern: Any, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def pattern_from(function: str, pattern: Any, shape: tuple[int, int]) -> Pattern:
     """The rows and columns of a pattern, each place once, in row-major order.
 
     Args:
@@ -43,6 +46,24 @@ def pattern_from(
     rows, cols, _ = check_pattern(function, rows, cols, shape)
     flat = np.unique(rows * shape[1] + cols)
     return flat // max(shape[1], 1), flat % max(shape[1], 1)
+
+
+def pattern_of(blocks: Sequence[Sequence[Block]]) -> Pattern:
+    """The rows and columns at which blocks have entries, each once, in row-major order."""
+    none = np.zeros(0, np.int64)
+    rows, cols, row0 = [none], [none], 0
+    for row in blocks:
+        col0 = 0
+        for block in row:
+            r, c = block.positions()
+            rows.append(r + row0)
+            cols.append(c + col0)
+            col0 += block.shape[1]
+        row0 += row[0].shape[0] if row else 0
+    r, c = np.concatenate(rows), np.concatenate(cols)
+    width = sum(b.shape[1] for b in blocks[0]) if blocks else 0
+    flat = np.unique(r * width + c)
+    return flat // max(width, 1), flat % max(width, 1)
 
 
 def _stored(pattern: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -8,157 +8,29 @@ and why when printed, and compiles to one function when called.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError, ShapeError
-from funcnet.jacobian.compression import best_coloring, compressed
-from funcnet.jacobian.elimination import EliminationGraph, graph_of
+from funcnet.jacobian.at_value import AtValue
+from funcnet.jacobian.compression import Colorist
 from funcnet.jacobian.linearization import LinearProgram, linearized
-from funcnet.jacobian.operation import Bundle
-from funcnet.jacobian.orders import NAMES, Order, bottlenecks, eliminate_in
-from funcnet.jacobian.outputs import Output, entries, form_of
-from funcnet.jacobian.patterns import pattern_from
-from funcnet.jacobian.pricing import machine
+from funcnet.jacobian.outputs import Output, entries, form_of, refuse_tracers
+from funcnet.jacobian.patterns import pattern_from, pattern_of
+from funcnet.jacobian.planner import Alternative, Mode, Planner, alternatives
+from funcnet.jacobian.probe import Probe
+from funcnet.jacobian.saving import SavedPlan, fingerprint, write_plan
 from funcnet.jacobian.signature import Call
-from funcnet.jacobian.terms import Block, identity
-from funcnet.jacobian.values import Env, Work, evaluate, work_of
+from funcnet.jacobian.terms import Block
+from funcnet.jacobian.values import Env, evaluate
 from funcnet.report import Column, Table, format_bytes, format_count, format_seconds
 
-__all__ = ["Alternative", "Mode", "Plan", "make_plan", "pattern_of"]
-
-Mode: TypeAlias = Literal["auto", "forward", "reverse", "compressed", "eliminate"]
-"""How to compute: a choice by price; one pass for each input entry; one for each output entry; one
-for each colour; local Jacobians multiplied in a planned order."""
-
-_MOST_VERTICES = 4000
-"""Graphs with more vertices are not eliminated unless asked for: compiling would take minutes."""
-
-Pattern: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""Rows and columns."""
-
-Blocks: TypeAlias = list[list[Block]]
-"""A row for each output, a column for each input."""
-
-
-@dataclass(frozen=True, eq=False)
-class Alternative:
-    """One way to compute a Jacobian, and what it is expected to take.
-
-    Attributes:
-        mode: Its mode.
-        order: The order of elimination; empty in other modes.
-        passes: How many tangents or cotangents go through the whole function; 0 for elimination.
-        blocks: The Jacobian.
-        work: Arithmetic and traffic, without the function itself.
-        seconds: The predicted time.
-    """
-
-    mode: Mode
-    order: str
-    passes: int
-    blocks: Blocks
-    work: Work
-    seconds: float
-
-    @property
-    def name(self) -> str:
-        """The mode, and the order if there is one."""
-        return f"{self.mode}, {self.order}" if self.order else self.mode
-
-
-class Planner:
-    """The ways to compute the Jacobian of one linear program."""
-
-    def __init__(self, program: LinearProgram, avals: Sequence[Any], itemsize: int) -> None:
-        self.program, self.itemsize = program, itemsize
-        self.rows = [math.prod(a.shape) for a in avals]
-        self.cols = [v.aval.size for v in program.inputs]
-
-    @cached_property
-    def graph(self) -> EliminationGraph:
-        """The elimination graph."""
-        return graph_of(self.program)
-
-    @cached_property
-    def whole(self) -> tuple[Bundle, list[int | None]] | None:
-        """The program as one operation, and which of its outputs is which; None if it is 0."""
-        made = [v for v in dict.fromkeys(self.program.outputs) if v is not None]
-        if not made:
-            return None
-        places = [None if v is None else made.index(v) for v in self.program.outputs]
-        return Bundle(self.program.equations, self.program.inputs, made), places
-
-    @cached_property
-    def orders(self) -> tuple[Order, ...]:
-        """The orders that are priced; the others are tried if named."""
-        every: tuple[Order, ...] = ("chain", "markowitz", "forward", "reverse")
-        # Without bottlenecks, the first two are the same.
-        return every if bottlenecks(self.graph) else every[1:]
-
-    def eliminated(self, order: Order) -> Alternative:
-        """Local Jacobians multiplied in an order."""
-        found = eliminate_in(self.graph, order).jacobian()
-        return self._alternative("eliminate", order, 0, self._complete(found))
-
-    def forward(self) -> Alternative | None:
-        """One pass for each entry of the inputs."""
-        if self.whole is None:
-            return self._alternative("forward", "", 0, self._complete([]))
-        group, places = self.whole
-        if not group.can_push:
-            return None
-        columns = [group.pushed(i, identity(n)) for i, n in enumerate(self.cols)]
-        found = [[None if p is None else column[p] for column in columns] for p in places]
-        return self._alternative("forward", "", sum(self.cols), self._complete(found))
-
-    def reverse(self) -> Alternative | None:
-        """One pass for each entry of the outputs."""
-        if self.whole is None:
-            return self._alternative("reverse", "", 0, self._complete([]))
-        group, places = self.whole
-        if not all(p is None or group.can_pull(p) for p in places):
-            return None
-        found: list[list[Block | None]] = [
-            [None] * len(self.cols) if p is None else list(group.pulled(p, identity(n)))
-            for p, n in zip(places, self.rows, strict=True)
-        ]
-        return self._alternative("reverse", "", sum(self.rows), self._complete(found))
-
-    def compressed(self, pattern: Pattern | None) -> Alternative | None:
-        """One pass for each colour of a pattern: a given one, or that of the structure."""
-        if pattern is None:
-            pattern = pattern_of(self.eliminated("chain").blocks)
-        if self.whole is None or not len(pattern[0]):
-            return self._alternative("compressed", "", 0, self._complete([]))
-        group, places = self.whole
-        coloring = best_coloring(
-            *pattern,
-            (sum(self.rows), sum(self.cols)),
-            push=group.can_push,
-            pull=all(p is None or group.can_pull(p) for p in places),
-        )
-        blocks = compressed(group, places, (self.rows, self.cols), pattern, coloring)
-        return self._alternative("compressed", "", coloring.count, blocks)
-
-    def _complete(self, found: Sequence[Sequence[Block | None]]) -> Blocks:
-        whole = []
-        for k, m in enumerate(self.rows):
-            row = found[k] if found else [None] * len(self.cols)
-            whole.append([b or Block((m, n)) for b, n in zip(row, self.cols, strict=True)])
-        return whole
-
-    def _alternative(self, mode: Mode, order: str, passes: int, blocks: Blocks) -> Alternative:
-        values = [t.value for row in blocks for b in row for t in b.terms]
-        work, steps = work_of(values)
-        return Alternative(
-            mode, order, passes, blocks, work, machine().seconds(work, steps, self.itemsize)
-        )
+__all__ = ["Plan", "make_plan"]
 
 
 class Plan:
@@ -176,8 +48,12 @@ class Plan:
         program: LinearProgram,
         alternatives: Sequence[Alternative],
         output: Output,
+        probe: Probe | None = None,
+        point: tuple[AtValue, bytes] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self._call, self._program, self.output = call, program, output
+        self._probe, self._point, self._options = probe, point, dict(options or {})
         self.alternatives = sorted(alternatives, key=lambda a: a.seconds)
         self.chosen = alternatives[0]
         self._forms = [
@@ -213,7 +89,9 @@ class Plan:
 
     def evaluated(self, call: Call) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and what else the function returns, for a call."""
-        values, arrays = self._run(*call.leaves, *call.others)
+        values, arrays, wrong = self._run(*call.leaves, *call.others)
+        if self._probe is not None:
+            arrays = _judged(self._probe, wrong, arrays)
         given = iter(arrays)
         rows = [[form.hand_over(next(given)) for form in row] for row in self._forms]
         n = self._call.out_tree.num_leaves
@@ -245,18 +123,56 @@ class Plan:
                 f"Plan: made for arguments {self._call.described()}, but called with "
                 f"{call.described()}. Make another plan for these."
             )
+        if self._point is not None:
+            at_value, digest = self._point
+            arrays = [*call.leaves, *call.others]
+            refuse_tracers("Plan", "at_value=True", arrays)
+            if at_value.at(arrays)[0] != digest:
+                raise ArgumentError(
+                    "Plan: made with at_value=True for numbers that have zeros at other places, or "
+                    "take other branches, than those that it was called with. Make another plan "
+                    "for these, or one for all numbers."
+                )
         return call
 
-    def _compute(self, *arrays: Any) -> tuple[list[Any], list[Any]]:
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file, which :func:`load_plan` reads.
+
+        What is saved is what was decided: mode, order, pattern and colouring, and for which shapes.
+        The function is not.
+
+        Args:
+            path: The file, of NumPy's ``.npz`` format whatever its name.
+        """
+        write_plan(path, SavedPlan(self.record(), *(self.chosen.colored or ())))
+
+    def record(self) -> dict[str, Any]:
+        """What a file says of the plan in words and numbers."""
+        return {
+            "signature": self._call.recorded(),
+            "program": fingerprint(self._program.jaxpr),
+            "at_value": self._point and self._point[1].hex(),
+            "mode": self.chosen.mode,
+            "order": self.chosen.order or "auto",
+            "output": self.output,
+            "argnums": self._call.argnums,
+            **self._options,
+        }
+
+    def _compute(self, *arrays: Any) -> tuple[list[Any], list[Any], Any]:
         read = self._program.environment(arrays)
         dtype = self._call.dtype
         forms = [form for row in self._forms for form in row]
-        made = iter(evaluate([v for form in forms for v in form.values], Env(read, dtype)))
+        asked = [v for form in forms for v in form.values]
+        probed = [] if self._probe is None else self._probe.values
+        found = evaluate([*asked, *probed], Env(read, dtype))
+        made = iter(found)
         results = [
             form.assemble([next(made) for _ in form.values], dtype).astype(in_.dtype)
             for form, in_ in zip(forms, self._call.avals * len(self._forms), strict=True)
         ]
-        return [read(v) for v in self._program.values], results
+        wrong = None if self._probe is None else self._probe.wrong(found[len(asked) :])
+        return [read(v) for v in self._program.values], results, wrong
 
     def table(self) -> Table:
         """The ways that were priced, as a table."""
@@ -306,22 +222,12 @@ def described(block: Block) -> str:
     return f"{block.nnz:,} of {size:,} entries ({block.nnz / size:.2g})"
 
 
-def pattern_of(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """The rows and columns at which blocks have entries, each once, in row-major order."""
-    none = np.zeros(0, np.int64)
-    rows, cols, row0 = [none], [none], 0
-    for row in blocks:
-        col0 = 0
-        for block in row:
-            r, c = block.positions()
-            rows.append(r + row0)
-            cols.append(c + col0)
-            col0 += block.shape[1]
-        row0 += row[0].shape[0] if row else 0
-    r, c = np.concatenate(rows), np.concatenate(cols)
-    width = sum(b.shape[1] for b in blocks[0]) if blocks else 0
-    flat = np.unique(r * width + c)
-    return flat // max(width, 1), flat % max(width, 1)
+def _judged(probe: Probe, wrong: Any, arrays: Sequence[Any]) -> Sequence[Any]:
+    """Raise if a Jacobian is wrong; where that cannot be told yet, its entries become NaN then."""
+    if not isinstance(wrong, jax.core.Tracer):
+        probe.judge(wrong)
+        return arrays
+    return [jnp.where(wrong.any(), jnp.asarray(jnp.nan, x.dtype), x) for x in arrays]
 
 
 def make_plan(
@@ -333,47 +239,52 @@ def make_plan(
     order: str,
     pattern: Any,
     max_bytes: int,
+    check_pattern: bool = False,
+    options: Mapping[str, Any] | None = None,
+    colorist: Colorist | None = None,
+    symmetric: Callable[[], bool] = lambda: False,
+    program: LinearProgram | None = None,
+    point: tuple[AtValue, bytes] | None = None,
 ) -> tuple[Plan, bool]:
-    """Make a plan; tell also whether it may be kept for other calls of the same shapes."""
-    call.check()
-    program = linearized(call.flat, call.avals, call.other_avals)
+    """Make a plan; tell also whether it may be kept for other calls of the same shapes.
+
+    Args:
+        function: Who asks, for messages.
+        call: The call that the program was linearised at.
+        mode: As for :func:`~funcnet.jacobian.jacobian`, and so are the next four.
+        output: The form of the result.
+        order: The order of elimination.
+        pattern: What the user knows.
+        max_bytes: Full arrays larger than this are refused.
+        check_pattern: Whether to compare with the function at each call.
+        options: What a saved plan has to tell besides.
+        colorist: Who colours patterns.
+        symmetric: Whether the Jacobian is symmetric.
+        program: The linear program, if there is one already.
+        point: Which numbers that is for, if not for all.
+    """
+    if program is None:
+        call.check()
+        program = linearized(call.flat, call.avals, call.other_avals)
     if output == "dense":
         _check_size(function, call, max_bytes)
     if output == "diagonal":
         _check_square(function, call)
-    planner = Planner(program, call.out_avals, call.itemsize)
+    planner = Planner(program, call.out_avals, call.itemsize, colorist, symmetric)
     known = None
     if pattern is not None:
         known = pattern_from(function, pattern, (sum(planner.rows), sum(planner.cols)))
-    alternatives = _alternatives(function, planner, mode, order, known)
-    chosen = min(alternatives, key=lambda a: a.seconds)
-    rest = [a for a in alternatives if a is not chosen]
-    return Plan(call, program, [chosen, *rest], output), program.is_closed
-
-
-def _alternatives(
-    function: str, planner: Planner, mode: Mode, order: str, pattern: Pattern | None
-) -> list[Alternative]:
-    found: list[Alternative | None]
-    if mode == "compressed" or (mode == "auto" and pattern is not None):
-        found = [planner.compressed(pattern)]
-    elif mode == "forward":
-        found = [planner.forward()]
-    elif mode == "reverse":
-        found = [planner.reverse()]
-    elif mode == "eliminate" or len(planner.program.equations) <= _MOST_VERTICES:
-        orders = [o for o in NAMES if o == order] or planner.orders
-        found = [planner.eliminated(o) for o in orders]
-    else:
-        found = [planner.forward(), planner.reverse()]
-    ways = [a for a in found if a is not None]
-    if not ways:
-        lacks = "forward mode" if mode == "forward" else "reverse mode"
-        raise ArgumentError(
-            f"{function}: mode={mode!r}, but f has an operation without {lacks}: a loop of unknown "
-            "length, or a function with a custom_vjp. Take another mode."
-        )
-    return ways
+    ways = alternatives(function, planner, mode, order, known)
+    chosen = min(ways, key=lambda a: a.seconds)
+    rest = [a for a in ways if a is not chosen]
+    probe = None
+    if check_pattern:
+        avals = [*call.avals, *call.out_avals]
+        precision = max(float(jnp.finfo(a.dtype).eps) for a in avals)
+        probe = planner.probe(function, chosen.blocks, precision)
+    options = {**(options or {}), "max_bytes": max_bytes, "check_pattern": check_pattern}
+    plan = Plan(call, program, [chosen, *rest], output, probe, point, options)
+    return plan, program.is_closed
 
 
 def _check_square(function: str, call: Call) -> None:

@@ -7,6 +7,7 @@ needs.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -78,6 +79,30 @@ class Call:
         """Another call of the same function."""
         argnums = self._argnums[0] if self.single else self._argnums
         return Call(self._function, self._f, argnums, args, named, self._has_aux)
+
+    def of(self, f: Callable[..., Any]) -> Call:
+        """The same call of a function that returns something besides where this one does."""
+        other = copy.copy(self)
+        other._f = f
+        return other
+
+    def recorded(self) -> dict[str, Any]:
+        """What a saved plan says of its arguments; equal for calls that one plan serves."""
+        shapes = [
+            [str(a.dtype), list(a.shape), bool(a.weak_type)] for a in self.avals + self.other_avals
+        ]
+        plain = bool, int, float, str, type(None)
+        return {
+            "names": self.names,
+            "arrays": shapes,
+            "trees": [str(self.in_tree), str(self._rest_tree)],
+            "others": [repr(x) if isinstance(x, plain) else type(x).__name__ for x in self._fixed],
+        }
+
+    @property
+    def argnums(self) -> int | list[int]:
+        """The arguments to differentiate with respect to, as they were named."""
+        return self._argnums[0] if self.single else list(self._argnums)
 
     @property
     def itemsize(self) -> int:
