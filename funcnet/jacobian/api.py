@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 
+from funcnet.jacobian.options import MAX_BYTES, AnyOutput, Options
 from funcnet.jacobian.outputs import Output
 from funcnet.jacobian.plan import Plan
-from funcnet.jacobian.planned import MAX_BYTES, AnyOutput, Planned
+from funcnet.jacobian.planned import Planned
 from funcnet.jacobian.planner import Mode
 
 __all__ = ["jacobian", "jacobian_diagonal", "plan_jacobian", "value_and_jacobian"]
@@ -25,6 +26,7 @@ def jacobian(
     pattern: Any = None,
     check_pattern: bool = False,
     at_value: bool = False,
+    autotune: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -67,6 +69,9 @@ def jacobian(
             inactive half of a ReLU layer or of a branch not taken, from the pattern and from what
             is computed. There is a plan then for each combination of zeros, and each call
             evaluates f once more to see which one it is.
+        autotune: Whether to try, at the first call for each combination of shapes, the ways that
+            are expected to be about equally fast, and to take the fastest. That compiles a few
+            programs instead of one.
         has_aux: Whether f returns a pair, of which only the first is differentiated.
         max_bytes: Full arrays larger than this are refused.
 
@@ -79,8 +84,8 @@ def jacobian(
     Raises:
         ArgumentError: If an option is unknown, `argnums` names no argument, the result would be
             larger than `max_bytes`, a mode is named that f does not have, a checked pattern
-            leaves out an entry, or SciPy's formats or a pattern at a value are asked for under a
-            transformation. From the returned function.
+            leaves out an entry, or SciPy's formats, a pattern at a value or
+            `autotune` are asked for under a transformation. From the returned function.
         DTypeError: If an input or output is not of a real floating-point dtype.
 
     Example:
@@ -99,14 +104,17 @@ def jacobian(
         "jacobian",
         f,
         argnums,
-        mode,
-        output,
-        order,
-        has_aux,
-        max_bytes,
-        pattern,
-        check_pattern=check_pattern,
-        at_value=at_value,
+        Options(
+            mode=mode,
+            output=output,
+            order=order,
+            pattern=pattern,
+            check_pattern=check_pattern,
+            at_value=at_value,
+            autotune=autotune,
+            has_aux=has_aux,
+            max_bytes=max_bytes,
+        ),
     )
 
     def jacobian_of_f(*args: Any, **named: Any) -> Any:
@@ -126,6 +134,7 @@ def value_and_jacobian(
     pattern: Any = None,
     check_pattern: bool = False,
     at_value: bool = False,
+    autotune: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -140,6 +149,7 @@ def value_and_jacobian(
         pattern: As for :func:`jacobian`.
         check_pattern: As for :func:`jacobian`.
         at_value: As for :func:`jacobian`.
+        autotune: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -160,14 +170,17 @@ def value_and_jacobian(
         "value_and_jacobian",
         f,
         argnums,
-        mode,
-        output,
-        order,
-        has_aux,
-        max_bytes,
-        pattern,
-        check_pattern=check_pattern,
-        at_value=at_value,
+        Options(
+            mode=mode,
+            output=output,
+            order=order,
+            pattern=pattern,
+            check_pattern=check_pattern,
+            at_value=at_value,
+            autotune=autotune,
+            has_aux=has_aux,
+            max_bytes=max_bytes,
+        ),
     )
 
     def value_and_jacobian_of_f(*args: Any, **named: Any) -> Any:
@@ -201,7 +214,7 @@ def jacobian_diagonal(f: Callable[..., Any], argnums: int = 0) -> Callable[..., 
         >>> jacobian_diagonal(lambda x: x**2 + jnp.sum(x))(jnp.array([1.0, 2.0])).tolist()
         [3.0, 5.0]
     """
-    planned = Planned("jacobian_diagonal", f, argnums, "auto", "diagonal", "auto", False, MAX_BYTES)
+    planned = Planned("jacobian_diagonal", f, argnums, Options(output="diagonal"))
 
     def diagonal_of_f(*args: Any, **named: Any) -> Any:
         return jax.tree.leaves(planned(args, named)[1])[0]
@@ -219,6 +232,7 @@ def plan_jacobian(
     pattern: Any = None,
     check_pattern: bool = False,
     at_value: bool = False,
+    autotune: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Plan:
@@ -234,6 +248,7 @@ def plan_jacobian(
         pattern: As for :func:`jacobian`.
         check_pattern: As for :func:`jacobian`.
         at_value: As for :func:`jacobian`.
+        autotune: As for :func:`jacobian`.
         has_aux: As for :func:`jacobian`.
         max_bytes: As for :func:`jacobian`.
 
@@ -254,12 +269,15 @@ def plan_jacobian(
         "plan_jacobian",
         f,
         argnums,
-        mode,
-        output,
-        order,
-        has_aux,
-        max_bytes,
-        pattern,
-        check_pattern=check_pattern,
-        at_value=at_value,
+        Options(
+            mode=mode,
+            output=output,
+            order=order,
+            pattern=pattern,
+            check_pattern=check_pattern,
+            at_value=at_value,
+            autotune=autotune,
+            has_aux=has_aux,
+            max_bytes=max_bytes,
+        ),
     ).plan(args)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError
-from funcnet.jacobian.planned import MAX_BYTES, Planned
+from funcnet.jacobian.options import Options
+from funcnet.jacobian.planned import Planned
 from funcnet.jacobian.planner import Mode
 
 __all__ = ["JacobianCheck", "check_jacobian"]
@@ -94,7 +95,7 @@ def check_jacobian(
     """
     if directions < 1:
         raise ArgumentError(f"check_jacobian: directions={directions}; take at least 1.")
-    planned = Planned("check_jacobian", f, argnums, mode, "bcoo", "auto", False, MAX_BYTES, pattern)
+    planned = Planned("check_jacobian", f, argnums, Options(mode, "bcoo", pattern=pattern))
     call = planned.call(args)
     rows, cols, entries = planned.plan_of(call).entries(call)
     sizes = [[int(np.prod(a.shape)) for a in avals] for avals in (call.avals, call.out_avals)]

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 
+from funcnet.jacobian.options import MAX_BYTES, AnyOutput, Options
 from funcnet.jacobian.outputs import Output
 from funcnet.jacobian.plan import Plan
-from funcnet.jacobian.planned import MAX_BYTES, AnyOutput, Planned
+from funcnet.jacobian.planned import Planned
 from funcnet.jacobian.planner import Mode
 
 __all__ = ["hessian", "hvp", "plan_hessian"]
@@ -25,6 +26,7 @@ def hessian(
     pattern: Any = None,
     check_pattern: bool = False,
     at_value: bool = False,
+    autotune: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Callable[..., Any]:
@@ -47,6 +49,7 @@ def hessian(
         pattern: As for :func:`~funcnet.jacobian.jacobian`.
         check_pattern: As for :func:`~funcnet.jacobian.jacobian`.
         at_value: As for :func:`~funcnet.jacobian.jacobian`.
+        autotune: As for :func:`~funcnet.jacobian.jacobian`.
         has_aux: As for :func:`~funcnet.jacobian.jacobian`.
         max_bytes: As for :func:`~funcnet.jacobian.jacobian`.
 
@@ -68,14 +71,17 @@ def hessian(
         "hessian",
         jax.grad(f, argnums, has_aux=has_aux),
         argnums,
-        mode,
-        output,
-        order,
-        has_aux,
-        max_bytes,
-        pattern,
-        check_pattern=check_pattern,
-        at_value=at_value,
+        Options(
+            mode=mode,
+            output=output,
+            order=order,
+            pattern=pattern,
+            check_pattern=check_pattern,
+            at_value=at_value,
+            autotune=autotune,
+            has_aux=has_aux,
+            max_bytes=max_bytes,
+        ),
         potential=f,
     )
 
@@ -121,6 +127,7 @@ def plan_hessian(
     pattern: Any = None,
     check_pattern: bool = False,
     at_value: bool = False,
+    autotune: bool = False,
     has_aux: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Plan:
@@ -136,6 +143,7 @@ def plan_hessian(
         pattern: As for :func:`~funcnet.jacobian.jacobian`.
         check_pattern: As for :func:`~funcnet.jacobian.jacobian`.
         at_value: As for :func:`~funcnet.jacobian.jacobian`.
+        autotune: As for :func:`~funcnet.jacobian.jacobian`.
         has_aux: As for :func:`~funcnet.jacobian.jacobian`.
         max_bytes: As for :func:`~funcnet.jacobian.jacobian`.
 
@@ -156,13 +164,16 @@ def plan_hessian(
         "plan_hessian",
         jax.grad(f, argnums, has_aux=has_aux),
         argnums,
-        mode,
-        output,
-        order,
-        has_aux,
-        max_bytes,
-        pattern,
-        check_pattern=check_pattern,
-        at_value=at_value,
+        Options(
+            mode=mode,
+            output=output,
+            order=order,
+            pattern=pattern,
+            check_pattern=check_pattern,
+            at_value=at_value,
+            autotune=autotune,
+            has_aux=has_aux,
+            max_bytes=max_bytes,
+        ),
         potential=f,
     ).plan(args)

@@ -10,6 +10,7 @@ import jax
 
 from funcnet.errors import ArgumentError, ShapeError
 from funcnet.jacobian.compression import Colorist
+from funcnet.jacobian.options import Options
 from funcnet.jacobian.plan import Plan
 from funcnet.jacobian.planned import Planned
 from funcnet.jacobian.saving import read_plan
@@ -56,14 +57,16 @@ def load_plan(path: str | os.PathLike[str], f: Callable[..., Any], *args: Any) -
         "load_plan",
         jax.grad(f, argnums, has_aux=has_aux) if header["hessian"] else f,
         argnums,
-        header["mode"],
-        header["output"],
-        header["order"],
-        has_aux,
-        header["max_bytes"],
-        saved.pattern,
-        check_pattern=header["check_pattern"],
-        at_value=header["at_value"] is not None,
+        Options(
+            header["mode"],
+            header["output"],
+            header["order"],
+            saved.pattern,
+            check_pattern=header["check_pattern"],
+            at_value=header["at_value"] is not None,
+            has_aux=has_aux,
+            max_bytes=header["max_bytes"],
+        ),
         potential=f if header["hessian"] else None,
         colorist=colorist,
     )

@@ -20,6 +20,7 @@ from funcnet.errors import ArgumentError, ShapeError
 from funcnet.jacobian.at_value import AtValue
 from funcnet.jacobian.compression import Colorist
 from funcnet.jacobian.linearization import LinearProgram, linearized
+from funcnet.jacobian.options import Options
 from funcnet.jacobian.outputs import Output, entries, form_of, refuse_tracers
 from funcnet.jacobian.patterns import pattern_from, pattern_of
 from funcnet.jacobian.planner import Alternative, Mode, Planner, alternatives
@@ -40,6 +41,7 @@ class Plan:
         chosen: The way that was taken.
         alternatives: All ways that were priced, the cheapest first.
         output: The form in which the Jacobian is handed over.
+        measured: The seconds that some of the ways took, if they were tried.
     """
 
     def __init__(
@@ -50,12 +52,13 @@ class Plan:
         output: Output,
         probe: Probe | None = None,
         point: tuple[AtValue, bytes] | None = None,
-        options: Mapping[str, Any] | None = None,
+        saved: Mapping[str, Any] | None = None,
     ) -> None:
         self._call, self._program, self.output = call, program, output
-        self._probe, self._point, self._options = probe, point, dict(options or {})
+        self._probe, self._point, self._saved = probe, point, dict(saved or {})
         self.alternatives = sorted(alternatives, key=lambda a: a.seconds)
         self.chosen = alternatives[0]
+        self.measured: dict[Alternative, float] = {}
         self._forms = [
             [
                 form_of(output, block, out.shape, in_.shape)
@@ -64,7 +67,12 @@ class Plan:
             for row, out in zip(self.chosen.blocks, call.out_avals, strict=True)
         ]
         # What closes over the tracers of another trace lives no longer than that.
-        self._run = jax.jit(self._compute) if program.is_closed else self._compute
+        self.run = jax.jit(self._compute) if program.is_closed else self._compute
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it may be kept for other calls of the same shapes."""
+        return self._program.is_closed
 
     @property
     def mode(self) -> Mode:
@@ -89,7 +97,7 @@ class Plan:
 
     def evaluated(self, call: Call) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and what else the function returns, for a call."""
-        values, arrays, wrong = self._run(*call.leaves, *call.others)
+        values, arrays, wrong = self.run(*call.leaves, *call.others)
         if self._probe is not None:
             arrays = _judged(self._probe, wrong, arrays)
         given = iter(arrays)
@@ -135,6 +143,19 @@ class Plan:
                 )
         return call
 
+    def taking(self, way: Alternative) -> Plan:
+        """The same plan with another of its ways."""
+        others = [a for a in self.alternatives if a is not way]
+        return Plan(
+            self._call,
+            self._program,
+            [way, *others],
+            self.output,
+            self._probe,
+            self._point,
+            self._saved,
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan to a file, which :func:`load_plan` reads.
 
@@ -156,7 +177,7 @@ class Plan:
             "order": self.chosen.order or "auto",
             "output": self.output,
             "argnums": self._call.argnums,
-            **self._options,
+            **self._saved,
         }
 
     def _compute(self, *arrays: Any) -> tuple[list[Any], list[Any], Any]:
@@ -182,6 +203,7 @@ class Plan:
             Column("FLOPs", format_count),
             Column("memory traffic", format_bytes),
             Column("predicted", format_seconds),
+            *([Column("measured", format_seconds)] if self.measured else []),
             Column(""),
         ]
         itemsize = self._call.itemsize
@@ -192,6 +214,7 @@ class Plan:
                 a.work.flops,
                 a.work.entries * itemsize,
                 a.seconds,
+                *([self.measured.get(a)] if self.measured else []),
                 "chosen" if a is self.chosen else "",
             )
             for a in self.alternatives
@@ -233,58 +256,54 @@ def _judged(probe: Probe, wrong: Any, arrays: Sequence[Any]) -> Sequence[Any]:
 def make_plan(
     function: str,
     call: Call,
+    options: Options,
     *,
-    mode: Mode,
-    output: Output,
-    order: str,
-    pattern: Any,
-    max_bytes: int,
-    check_pattern: bool = False,
-    options: Mapping[str, Any] | None = None,
+    potential: Callable[..., Any] | None = None,
     colorist: Colorist | None = None,
     symmetric: Callable[[], bool] = lambda: False,
     program: LinearProgram | None = None,
     point: tuple[AtValue, bytes] | None = None,
-) -> tuple[Plan, bool]:
-    """Make a plan; tell also whether it may be kept for other calls of the same shapes.
+) -> Plan:
+    """Make a plan for a call, and for others of the same shapes.
 
     Args:
         function: Who asks, for messages.
-        call: The call that the program was linearised at.
-        mode: As for :func:`~funcnet.jacobian.jacobian`, and so are the next four.
-        output: The form of the result.
-        order: The order of elimination.
-        pattern: What the user knows.
-        max_bytes: Full arrays larger than this are refused.
-        check_pattern: Whether to compare with the function at each call.
-        options: What a saved plan has to tell besides.
+        call: The call, which the program was linearised at.
+        options: What is asked for.
+        potential: The function whose gradient the function is, if that is known.
         colorist: Who colours patterns.
         symmetric: Whether the Jacobian is symmetric.
         program: The linear program, if there is one already.
         point: Which numbers that is for, if not for all.
     """
+    output: Any = options.output
     if program is None:
         call.check()
         program = linearized(call.flat, call.avals, call.other_avals)
     if output == "dense":
-        _check_size(function, call, max_bytes)
+        _check_size(function, call, options.max_bytes)
     if output == "diagonal":
         _check_square(function, call)
     planner = Planner(program, call.out_avals, call.itemsize, colorist, symmetric)
     known = None
-    if pattern is not None:
-        known = pattern_from(function, pattern, (sum(planner.rows), sum(planner.cols)))
-    ways = alternatives(function, planner, mode, order, known)
+    if options.pattern is not None:
+        shape = sum(planner.rows), sum(planner.cols)
+        known = pattern_from(function, options.pattern, shape)
+    ways = alternatives(function, planner, options.mode, options.order, known)
     chosen = min(ways, key=lambda a: a.seconds)
     rest = [a for a in ways if a is not chosen]
     probe = None
-    if check_pattern:
+    if options.check_pattern:
         avals = [*call.avals, *call.out_avals]
         precision = max(float(jnp.finfo(a.dtype).eps) for a in avals)
         probe = planner.probe(function, chosen.blocks, precision)
-    options = {**(options or {}), "max_bytes": max_bytes, "check_pattern": check_pattern}
-    plan = Plan(call, program, [chosen, *rest], output, probe, point, options)
-    return plan, program.is_closed
+    saved = {
+        "has_aux": options.has_aux,
+        "hessian": potential is not None,
+        "max_bytes": options.max_bytes,
+        "check_pattern": options.check_pattern,
+    }
+    return Plan(call, program, [chosen, *rest], output, probe, point, saved)
 
 
 def _check_square(function: str, call: Call) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import replace
+from typing import Any
 
 import jax
 
@@ -12,22 +13,17 @@ from funcnet.jacobian.at_value import AtValue
 from funcnet.jacobian.compression import Colorist
 from funcnet.jacobian.linearization import linearized
 from funcnet.jacobian.operator import JacobianOperator
-from funcnet.jacobian.orders import NAMES
-from funcnet.jacobian.outputs import Output, refuse_tracers
+from funcnet.jacobian.options import Options
+from funcnet.jacobian.outputs import refuse_tracers
 from funcnet.jacobian.plan import Plan, make_plan
-from funcnet.jacobian.planner import Mode
 from funcnet.jacobian.signature import Call
 from funcnet.jacobian.symmetry import has_symmetric_hessian
+from funcnet.jacobian.tuning import tuned
 
-__all__ = ["MAX_BYTES", "AnyOutput", "Planned"]
-
-MAX_BYTES = 1 << 32
-"""The largest full Jacobian that is made unless asked for: 4 GiB."""
+__all__ = ["Planned"]
 
 _MOST_PLANS = 64
 """The oldest plan of a function goes when there are more."""
-
-AnyOutput: TypeAlias = "Output | Literal['operator']"
 
 
 class Planned:
@@ -38,66 +34,25 @@ class Planned:
         function: str,
         f: Callable[..., Any],
         argnums: int | Sequence[int],
-        mode: Mode,
-        output: Any,
-        order: str,
-        has_aux: bool,
-        max_bytes: int,
-        pattern: Any = None,
+        options: Options,
         *,
-        check_pattern: bool = False,
-        at_value: bool = False,
         potential: Callable[..., Any] | None = None,
         colorist: Colorist | None = None,
     ) -> None:
-        _check_option(function, "mode", mode, get_args(Mode))
-        _check_option(function, "output", output, (*get_args(Output), "operator"))
-        _check_option(function, "order", order, ("auto", *NAMES))
-        if pattern is not None and mode not in ("auto", "compressed"):
-            raise ArgumentError(
-                f"{function}: a pattern is for mode='compressed', not for mode={mode!r}."
-            )
-        if order != "auto" and (mode not in ("auto", "eliminate") or pattern is not None):
-            raise ArgumentError(
-                f"{function}: order={order!r} is for mode='eliminate', and goes with no pattern."
-            )
-        if check_pattern and pattern is None:
-            raise ArgumentError(
-                f"{function}: check_pattern=True checks a pattern, and none was given; that of the "
-                "structure needs no check."
-            )
-        for name, value in (("check_pattern", check_pattern), ("at_value", at_value)):
-            if value and output == "operator":
-                raise ArgumentError(
-                    f"{function}: {name}=True is about entries, and output='operator' has none. "
-                    "Take another output."
-                )
-        if at_value and mode in ("forward", "reverse"):
-            raise ArgumentError(
-                f"{function}: at_value=True leaves entries out, and mode={mode!r} computes all of "
-                "them. Take another mode."
-            )
-        self._function, self._f, self._argnums, self._has_aux = function, f, argnums, has_aux
-        self._output, self._at_value, self._potential = output, at_value, potential
-        self._options = {
-            "mode": mode,
-            "output": output,
-            "order": order,
-            "pattern": pattern,
-            "max_bytes": max_bytes,
-            "check_pattern": check_pattern,
-            "options": {"has_aux": has_aux, "hessian": potential is not None},
-            "colorist": colorist or Colorist(),
-        }
+        options.check(function)
+        self._function, self._f, self._argnums, self._options = function, f, argnums, options
+        self._potential, self._colorist = potential, colorist or Colorist()
         self._plans: dict[Any, Plan] = {}
         self._points: dict[Any, tuple[AtValue, Call]] = {}
+        self._others: dict[str, Planned] = {}
 
     def __call__(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """The value, the Jacobian and the rest of what the function returned."""
         call = self.call(args, named)
-        if self._output in ("csr", "coo"):
-            refuse_tracers(self._function, f"output={self._output!r}", call.leaves + call.others)
-        if self._output == "operator":
+        output = self._options.output
+        if output in ("csr", "coo"):
+            refuse_tracers(self._function, f"output={output!r}", call.leaves + call.others)
+        if output == "operator":
             return self._operator(call, args)
         return self.plan_of(call).evaluated(call)
 
@@ -107,29 +62,24 @@ class Planned:
 
     def call(self, args: Sequence[Any], named: Mapping[str, Any] | None = None) -> Call:
         """A call of the function."""
-        return Call(self._function, self._f, self._argnums, args, named, self._has_aux)
+        return Call(self._function, self._f, self._argnums, args, named, self._options.has_aux)
 
     def plan_of(self, call: Call) -> Plan:
         """The plan for a call, made where there is none yet."""
-        if self._at_value:
+        if self._options.at_value:
             return self._plan_at(call)
         plan = self._plans.get(call.key)
         if plan is None:
-            plan, may_stay = make_plan(
-                self._function, call, **self._options, symmetric=self._symmetry(call)
-            )
-            if may_stay:
+            if self._options.autotune:
+                self._refuse_shapes("autotune=True", call)
+            plan = self._made(call, call)
+            if plan.is_closed:
                 _keep(self._plans, call.key, plan)
         return plan
 
     def _plan_at(self, call: Call) -> Plan:
         """The plan for the numbers of a call, and for all others with the same zeros."""
-        arrays = [*call.leaves, *call.others]
-        refuse_tracers(self._function, "at_value=True", arrays)
-        if any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays):
-            raise ArgumentError(
-                f"{self._function}: at_value=True needs numbers, but was given shapes. Give arrays."
-            )
+        self._refuse_shapes("at_value=True", call)
         if call.key not in self._points:
             call.check()
             program = linearized(call.flat, call.avals, call.other_avals)
@@ -137,14 +87,35 @@ class Planned:
             refuse_tracers(self._function, "at_value=True", program.jaxpr.consts)
             _keep(self._points, call.key, (AtValue(program), call))
         at_value, first = self._points[call.key]
-        digest, program = at_value.at(arrays)
+        digest, program = at_value.at([*call.leaves, *call.others])
         key = call.key, digest
         plan = self._plans.get(key)
         if plan is None:
-            options = {**self._options, "symmetric": self._symmetry(first), "program": program}
-            plan, _ = make_plan(self._function, first, **options, point=(at_value, digest))
+            plan = self._made(first, call, program=program, point=(at_value, digest))
             _keep(self._plans, key, plan)
         return plan
+
+    def _made(self, traced: Call, call: Call, **at_value: Any) -> Plan:
+        """A new plan, of the function as it was traced in one call, for another like it."""
+        plan = make_plan(
+            self._function,
+            traced,
+            self._options,
+            potential=self._potential,
+            colorist=self._colorist,
+            symmetric=self._symmetry(traced),
+            **at_value,
+        )
+        return tuned(plan, [*call.leaves, *call.others]) if self._options.autotune else plan
+
+    def _refuse_shapes(self, option: str, call: Call) -> None:
+        """Raise where an option needs numbers and there are none."""
+        arrays = [*call.leaves, *call.others]
+        refuse_tracers(self._function, option, arrays)
+        if any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays):
+            raise ArgumentError(
+                f"{self._function}: {option} needs numbers, but was given shapes. Give arrays."
+            )
 
     def _symmetry(self, call: Call) -> Callable[[], bool]:
         potential = self._potential
@@ -155,9 +126,17 @@ class Planned:
             outs, _ = call.flat(*jax.tree.leaves(list(chosen)), *call.others)
             return call.out_tree.unflatten(outs)
 
-        def other(output: str) -> Any:
-            options = {**self._options, "output": output, "symmetric": self._symmetry(call)}
-            return make_plan(self._function, call, **options)[0].evaluated(call)[1]
+        def other(output: Any) -> Any:
+            if output not in self._others:
+                self._others[output] = Planned(
+                    self._function,
+                    self._f,
+                    self._argnums,
+                    replace(self._options, output=output),
+                    potential=self._potential,
+                    colorist=self._colorist,
+                )
+            return self._others[output].plan_of(call).evaluated(call)[1]
 
         primals: Any = call.in_tree.unflatten(call.leaves)
         outs, aux = call.flat(*call.leaves, *call.others)
@@ -175,11 +154,3 @@ def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
     if len(kept) == _MOST_PLANS:
         del kept[next(iter(kept))]
     kept[key] = value
-
-
-def _check_option(function: str, name: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ArgumentError(
-            f"{function}: {name}={value!r} is not known. "
-            f"It is one of {', '.join(map(repr, known))}."
-        )

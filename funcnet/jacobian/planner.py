@@ -225,6 +225,8 @@ def alternatives(
     elif mode == "eliminate" or len(planner.program.equations) <= _MOST_VERTICES:
         orders = [o for o in NAMES if o == order] or planner.orders
         found = [planner.eliminated(o) for o in orders]
+        if mode == "auto" and order == "auto":
+            found += [planner.forward(), planner.reverse()]
     else:
         found = [planner.forward(), planner.reverse()]
     ways = [a for a in found if a is not None]

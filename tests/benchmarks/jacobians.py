@@ -36,8 +36,9 @@ from rich.progress import Progress
 from funcnet.clock import interleaved, ratio, spread
 from funcnet.errors import FuncnetError
 from funcnet.jacobian import Plan, jacobian, plan_jacobian
-from funcnet.jacobian.api import Planned
 from funcnet.jacobian.linearization import linearized
+from funcnet.jacobian.options import Options
+from funcnet.jacobian.planned import Planned
 from funcnet.report import Cell, Column, Table, format_seconds
 from tests.benchmarks.jacobian_works import Work, works
 
@@ -143,9 +144,8 @@ def planning_seconds(work: Work) -> float:
     """What planning takes without tracing, and without what is loaded once."""
     found = []
     for _ in range(3):
-        planned = Planned(
-            "plan_jacobian", work.f, work.argnums, "auto", work.output, "auto", False, 1 << 34
-        )
+        options = Options(output=work.output, max_bytes=1 << 34)
+        planned = Planned("plan_jacobian", work.f, work.argnums, options)
         call = planned.call(work.args)
         start = time.perf_counter()
         linearized(call.flat, call.avals, call.other_avals)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from funcnet.jacobian import hessian, jacobian, plan_hessian, plan_jacobian, value_and_jacobian
-from funcnet.jacobian.planned import MAX_BYTES, Planned
+from funcnet.jacobian.options import Options
+from funcnet.jacobian.planned import Planned
 from tests.jacobian.battery import BATTERY
 from tests.jacobian.cases import flat
 from tests.jacobian.random_programs import program
@@ -141,7 +142,7 @@ def test_equal_zeros_share_a_plan_and_others_do_not() -> None:
         traced.append(None)
         return jax.nn.relu(x)
 
-    planned = Planned("jacobian", f, 0, "auto", "dense", "auto", False, MAX_BYTES, at_value=True)
+    planned = Planned("jacobian", f, 0, Options(at_value=True))
     plans = [planned.plan((x,)) for x in (X, 2 * X, -X, X)]
     assert plans[0] is plans[1] is plans[3] is not plans[2]
     assert len(traced) == 1
