@@ -289,7 +289,9 @@ def make_plan(
     if options.pattern is not None:
         shape = sum(planner.rows), sum(planner.cols)
         known = pattern_from(function, options.pattern, shape)
-    ways = alternatives(function, planner, options.mode, options.order, known)
+    ways = alternatives(
+        function, planner, options.mode, options.order, known, thorough=options.autotune
+    )
     chosen = min(ways, key=lambda a: a.seconds)
     rest = [a for a in ways if a is not chosen]
     probe = None

@@ -198,7 +198,13 @@ class Planner:
 
 
 def alternatives(
-    function: str, planner: Planner, mode: Mode, order: str, pattern: Pattern | None
+    function: str,
+    planner: Planner,
+    mode: Mode,
+    order: str,
+    pattern: Pattern | None,
+    *,
+    thorough: bool = False,
 ) -> list[Alternative]:
     """The ways that a mode and an order leave open.
 
@@ -208,6 +214,7 @@ def alternatives(
         mode: The mode.
         order: The order of elimination, or ``"auto"``.
         pattern: What the user knows.
+        thorough: Whether planning may take long.
 
     Returns:
         One way at least.
@@ -225,7 +232,7 @@ def alternatives(
     elif mode == "eliminate" or len(planner.program.equations) <= _MOST_VERTICES:
         orders = [o for o in NAMES if o == order] or planner.orders
         found = [planner.eliminated(o) for o in orders]
-        if mode == "auto" and order == "auto":
+        if mode == "auto" and order == "auto" and thorough:
             found += [planner.forward(), planner.reverse()]
     else:
         found = [planner.forward(), planner.reverse()]
