@@ -91,9 +91,12 @@ def test_symmetry_is_not_taken_for_granted() -> None:
         assert plan.chosen.colored is not None
         assert plan.chosen.colored[1].kind not in ("star", "acyclic")
         np.testing.assert_allclose(plan(X), wanted, rtol=1e-12)
-    rows, cols = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
-    coloring = best_coloring(rows, cols, (3, 3), push=True, pull=True, symmetric=True)
-    assert coloring.kind == "column"
+    i, zero = np.arange(30), np.zeros(30, int)
+    rows, cols = np.concatenate([i, i, zero]), np.concatenate([i, zero, i])
+    for part, kind in ((slice(None), "star"), (slice(-1), "bi")):
+        taken = rows[part], cols[part]
+        coloring = best_coloring(*taken, (30, 30), push=True, pull=True, symmetric=True)
+        assert coloring.kind == kind
 
 
 @pytest.mark.long
