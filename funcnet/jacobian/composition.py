@@ -146,7 +146,8 @@ class _Side:
             value = value.repeated(i, extent)
         one = math.prod(extents) if varies else 1
         self.value = value.reshaped((one, *value.shape[len(several) :]))
-        joined = _Axis(math.prod(extents), meet, stay)
+        # What moves nothing else is summed over, and that is told by a stride of 0.
+        joined = _Axis(math.prod(extents), meet, stay if stay.any() else 0)
         self.axes = [joined, *(self.axes[i] for i in rest)]
         return joined
 
@@ -164,7 +165,8 @@ class _Side:
         whole = len(positions) == axis.extent and np.array_equal(positions, np.arange(axis.extent))
         if not whole:
             self.value = self.value.taken(self.axes.index(axis), positions)
-            axis.stay = offsets(axis.stay, axis.extent)[positions]
+            if isinstance(axis.stay, np.ndarray) or axis.stay != 0:
+                axis.stay = offsets(axis.stay, axis.extent)[positions]
             axis.extent = len(positions)
 
 

@@ -135,6 +135,18 @@ def test_compression_uses_the_pattern_at_the_numbers() -> None:
     assert passes[1] == 2 < passes[0]
 
 
+def test_inactive_units_are_not_multiplied() -> None:
+    """Two layers with half of the units between them inactive: half of the products."""
+    first, second = (np.random.default_rng(0).normal(size=shape) for shape in ((6, 40), (40, 8)))
+    f = lambda x: jax.nn.relu(x @ first) @ second  # noqa: E731
+    active = np.count_nonzero(X @ first > 0)
+    everywhere, here = (plan_jacobian(f, X, at_value=at) for at in (False, True))
+    np.testing.assert_allclose(here(X), everywhere(X), rtol=1e-12)
+    assert 0 < active < 30
+    assert here.chosen.work.flops <= everywhere.chosen.work.flops * active / 40
+    assert here.chosen.work.entries <= everywhere.chosen.work.entries
+
+
 def test_equal_zeros_share_a_plan_and_others_do_not() -> None:
     traced: list[None] = []
 

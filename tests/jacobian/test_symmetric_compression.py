@@ -91,9 +91,12 @@ def test_symmetry_is_not_taken_for_granted() -> None:
         assert plan.chosen.colored is not None
         assert plan.chosen.colored[1].kind not in ("star", "acyclic")
         np.testing.assert_allclose(plan(X), wanted, rtol=1e-12)
-    rows, cols = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
-    coloring = best_coloring(rows, cols, (3, 3), push=True, pull=True, symmetric=True)
-    assert coloring.kind == "column"
+    i, zero = np.arange(30), np.zeros(30, int)
+    rows, cols = np.concatenate([i, i, zero]), np.concatenate([i, zero, i])
+    for part, kind in ((slice(None), "star"), (slice(-1), "bi")):
+        taken = rows[part], cols[part]
+        coloring = best_coloring(*taken, (30, 30), push=True, pull=True, symmetric=True)
+        assert coloring.kind == kind
 
 
 @pytest.mark.long
@@ -125,13 +128,19 @@ def planner_of(f: Callable[[Any], Any]) -> Planner:
     return Planner(linearized(lambda x: ([f(x)], []), [X]), [out], 8)
 
 
-def test_the_own_pattern_is_compressed_where_that_may_pay() -> None:
-    """With the price of the best way for a means to make it dear or cheap."""
+def test_the_own_pattern_is_compressed_where_that_may_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the price of the best way for a means: two products, too many entries, and too full."""
     planner = planner_of(lambda x: x * x[::-1])
     best = planner.eliminated("chain")
     way = planner.compressed_if_cheap(replace(best, seconds=1.0))
     assert way is not None and way.passes == 2
-    assert planner.compressed_if_cheap(replace(best, seconds=1e-9)) is None
+
+    def refused(self: Planner, pattern: Any) -> None:
+        raise AssertionError("it was coloured")
+
+    monkeypatch.setattr(Planner, "compressed", refused)
+    for seconds in (9e-7, 1e-9):
+        assert planner.compressed_if_cheap(replace(best, seconds=seconds)) is None
     full = planner_of(lambda x: x * jnp.sum(x))
     assert full.compressed_if_cheap(replace(full.eliminated("chain"), seconds=1.0)) is None
 
