@@ -13,7 +13,7 @@ import numpy as np
 from funcnet.errors import ArgumentError
 from funcnet.jacobian.options import Options
 from funcnet.jacobian.planned import Planned
-from funcnet.jacobian.planner import Mode
+from funcnet.jacobian.planner import JacobianMode
 
 __all__ = ["JacobianCheck", "check_jacobian"]
 
@@ -52,7 +52,7 @@ def check_jacobian(
     f: Callable[..., Any],
     *args: Any,
     argnums: int | Sequence[int] = 0,
-    mode: Mode = "auto",
+    mode: JacobianMode = "auto",
     pattern: Any = None,
     directions: int = 3,
     tolerance: float | None = None,

@@ -11,7 +11,7 @@ from funcnet.jacobian.options import MAX_BYTES, AnyOutput, Options
 from funcnet.jacobian.outputs import Output
 from funcnet.jacobian.plan import Plan
 from funcnet.jacobian.planned import Planned
-from funcnet.jacobian.planner import Mode
+from funcnet.jacobian.planner import JacobianMode
 
 __all__ = ["hessian", "hvp", "plan_hessian"]
 
@@ -20,7 +20,7 @@ def hessian(
     f: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
     *,
-    mode: Mode = "auto",
+    mode: JacobianMode = "auto",
     output: AnyOutput = "dense",
     order: str = "auto",
     pattern: Any = None,
@@ -121,7 +121,7 @@ def plan_hessian(
     f: Callable[..., Any],
     *args: Any,
     argnums: int | Sequence[int] = 0,
-    mode: Mode = "auto",
+    mode: JacobianMode = "auto",
     output: Output = "dense",
     order: str = "auto",
     pattern: Any = None,

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from funcnet.errors import ArgumentError
 from funcnet.jacobian.orders import NAMES
 from funcnet.jacobian.outputs import Output
-from funcnet.jacobian.planner import Mode
+from funcnet.jacobian.planner import JacobianMode
 
 __all__ = ["MAX_BYTES", "AnyOutput", "Options"]
 
@@ -24,7 +24,7 @@ AnyOutput: TypeAlias = "Output | Literal['operator']"
 class Options:
     """The options of :func:`~funcnet.jacobian.jacobian`, which says what they mean."""
 
-    mode: Mode = "auto"
+    mode: JacobianMode = "auto"
     output: AnyOutput = "dense"
     order: str = "auto"
     pattern: Any = None
@@ -43,7 +43,7 @@ class Options:
         Raises:
             ArgumentError: If there is no such value, or nothing that has both.
         """
-        _check_known(function, "mode", self.mode, get_args(Mode))
+        _check_known(function, "mode", self.mode, get_args(JacobianMode))
         _check_known(function, "output", self.output, (*get_args(Output), "operator"))
         _check_known(function, "order", self.order, ("auto", *NAMES))
         if self.pattern is not None and self.mode not in ("auto", "compressed"):

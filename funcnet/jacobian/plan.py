@@ -23,7 +23,7 @@ from funcnet.jacobian.linearization import LinearProgram, linearized
 from funcnet.jacobian.options import Options
 from funcnet.jacobian.outputs import Output, entries, form_of, refuse_tracers
 from funcnet.jacobian.patterns import pattern_from, pattern_of
-from funcnet.jacobian.planner import Alternative, Mode, Planner, alternatives
+from funcnet.jacobian.planner import Alternative, JacobianMode, Planner, alternatives
 from funcnet.jacobian.probe import Probe
 from funcnet.jacobian.saving import SavedPlan, fingerprint, write_plan
 from funcnet.jacobian.signature import Call
@@ -75,7 +75,7 @@ class Plan:
         return self._program.is_closed
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> JacobianMode:
         """The mode that was chosen."""
         return self.chosen.mode
 

@@ -21,9 +21,9 @@ from funcnet.jacobian.probe import Probe
 from funcnet.jacobian.terms import Block, identity
 from funcnet.jacobian.values import Work, work_of
 
-__all__ = ["Alternative", "Blocks", "Mode", "Planner", "alternatives"]
+__all__ = ["Alternative", "Blocks", "JacobianMode", "Planner", "alternatives"]
 
-Mode: TypeAlias = Literal["auto", "forward", "reverse", "compressed", "eliminate"]
+JacobianMode: TypeAlias = Literal["auto", "forward", "reverse", "compressed", "eliminate"]
 """How to compute: a choice by price; one pass for each input entry; one for each output entry; one
 for each colour; local Jacobians multiplied in a planned order."""
 
@@ -55,7 +55,7 @@ class Alternative:
         colored: The pattern and its colouring, of a compressed Jacobian.
     """
 
-    mode: Mode
+    mode: JacobianMode
     order: str
     passes: int
     blocks: Blocks
@@ -189,7 +189,9 @@ class Planner:
             whole.append([b or Block((m, n)) for b, n in zip(row, self.cols, strict=True)])
         return whole
 
-    def _alternative(self, mode: Mode, order: str, passes: int, blocks: Blocks) -> Alternative:
+    def _alternative(
+        self, mode: JacobianMode, order: str, passes: int, blocks: Blocks
+    ) -> Alternative:
         values = [t.value for row in blocks for b in row for t in b.terms]
         work, steps = work_of(values)
         return Alternative(
@@ -200,7 +202,7 @@ class Planner:
 def alternatives(
     function: str,
     planner: Planner,
-    mode: Mode,
+    mode: JacobianMode,
     order: str,
     pattern: Pattern | None,
     *,
