@@ -19,7 +19,7 @@ from funcnet.cost.function import Function
 from funcnet.cost.gradients import value_and_grad
 from funcnet.errors import ArgumentError
 from funcnet.jacobian import plan_jacobian
-from funcnet.jacobian.planner import Mode
+from funcnet.jacobian.planner import JacobianMode
 from funcnet.jaxprs import residuals
 
 __all__ = ["WAYS", "Inapplicable", "Way", "build_way", "check_ways"]
@@ -121,7 +121,7 @@ def _checkpointed_vjp(name: str, f: Function, policy: Any) -> Way:
     return Way(name, run, jax.tree.map(_shape_of, f.out), 1, _kept(f, again), bound)
 
 
-def _jacobian_by_mode(f: Function, mode: Mode) -> tuple[Callable[..., Any], int | None]:
+def _jacobian_by_mode(f: Function, mode: JacobianMode) -> tuple[Callable[..., Any], int | None]:
     """The full Jacobian in a mode, as a function of all arguments, and its passes or colours."""
     if mode == "forward":
         return jax.jacfwd(f.f, f.argnums), f.inputs
