@@ -5,9 +5,10 @@
 measures the programs of `tests/jacobian/battery.py` at their full size, the four elimination cases,
 ADBench's four objectives and random programs. All ways to one form of a result take turns in one
 process, compiled, after a first call; a way more than ten times slower than the fastest is timed
-once. A row compares what the default chooses with the fastest of all ways, ours included, and with
-the fastest of the peers; the last lines have the worst ratio and the geometric mean. Planning is
-without tracing and compilation, asdex's set-up with its own tracing.
+once. A row compares what the default chooses, and what `autotune=True` does, with the fastest of
+all ways, ours included, and the default with the fastest of the peers: every other round tells
+which is the fastest, and the rest measure the ratio. The last lines have the worst ratio and the
+geometric mean. Planning is without tracing and compilation, asdex's set-up with its own tracing.
 
 Peers are left out where they are not installed (`pip install asdex sparsejac networkx`), refuse,
 are wrong, or need more than a gigabyte. Sparsejac is given our pattern, for it asks for one.
@@ -63,7 +64,11 @@ not compared."""
 
 @dataclass
 class Result:
-    """The seconds of each way, in each round or of one call, and those of planning."""
+    """The seconds of each way, in each round or of one call, and those of planning.
+
+    Our way by default is called `ours`, others are called as what is asked for; `tuned` is the name
+    of the one that `autotune=True` takes.
+    """
 
     name: str
     output: str
@@ -71,6 +76,7 @@ class Result:
     nonzeros: int
     chosen: str
     planning: float
+    tuned: str = "ours"
     setup: float | None = None
     samples: dict[str, list[float]] = field(default_factory=dict)
 
@@ -78,7 +84,8 @@ class Result:
         return spread(self.samples[way]).median
 
     def fastest(self, ways: Iterable[str]) -> str | None:
-        return min(ways, key=self.seconds, default=None)
+        """By every other round: in the rest, its luck in these does not count."""
+        return min(ways, key=lambda way: spread(self.samples[way][::2]).median, default=None)
 
     @property
     def peers(self) -> list[str]:
@@ -90,7 +97,7 @@ class Result:
             return None
         mine, theirs = self.samples[way], self.samples[other]
         if min(len(mine), len(theirs)) > 1:
-            return ratio(mine, theirs).median
+            return ratio(mine[1::2], theirs[1::2]).median
         return self.seconds(way) / self.seconds(other)
 
 
@@ -140,6 +147,18 @@ def peer_ways(work: Work, plan: Plan, result: Result) -> dict[str, Callable[...,
     return ways
 
 
+def tuned_way(work: Work, plan: Plan) -> str:
+    """The name under which the way that trying leads to is timed."""
+    taken = plan_jacobian(
+        work.f, *work.args, argnums=work.argnums, output=work.output, autotune=True
+    ).chosen
+    if taken.mode in ("forward", "reverse"):
+        return f"ours, {taken.mode}"
+    if taken.work == plan.chosen.work:
+        return "ours"
+    return next(f"ours, {way.name}" for way in plan.alternatives if way.work == taken.work)
+
+
 def planning_seconds(work: Work) -> float:
     """What planning takes without tracing, and without what is loaded once."""
     found = []
@@ -165,6 +184,7 @@ def measure(name: str, work: Work, rounds: int, seconds: float) -> Result | None
     nonzeros = len(plan.pattern()[0]) if plan.nnz < math.prod(shape) else math.prod(shape)
     planning = planning_seconds(work)
     result = Result(name, work.output, shape, nonzeros, plan.chosen.name, planning)
+    result.tuned = tuned_way(work, plan)
     calls: dict[str, Callable[[], Any]] = {}
     expected: Any = None
     for way, f in (our_ways(work, plan, result) | peer_ways(work, plan, result)).items():
@@ -184,7 +204,9 @@ def measure(name: str, work: Work, rounds: int, seconds: float) -> Result | None
         result.samples[way] = [time.perf_counter() - start]
         calls[way] = call
     limit = SLOW * max(min(t for [t] in result.samples.values()), 1e-5)
-    timed = [way for way, [t] in result.samples.items() if t <= limit or way == "ours"]
+    timed = [
+        way for way, [t] in result.samples.items() if t <= limit or way in ("ours", result.tuned)
+    ]
     samples = interleaved([calls[way] for way in timed], rounds, seconds)
     result.samples |= dict(zip(timed, samples, strict=True))
     return result
@@ -226,6 +248,7 @@ def table(results: list[Result]) -> Table:
         Column("fastest"),
         Column("takes", format_seconds),
         Column("ratio", ratio_text),
+        Column("tuned", ratio_text),
         Column("fastest peer"),
         Column("takes", format_seconds),
         Column("ratio", ratio_text),
@@ -237,25 +260,25 @@ def table(results: list[Result]) -> Table:
         best, peer = r.fastest(r.samples), r.fastest(r.peers)
         shape = f"{r.shape[0]} x {r.shape[1]}"
         rows.append([r.name, r.output, shape, r.nonzeros, r.chosen, r.seconds("ours")])
-        for way in (best, peer):
-            rows[-1] += [way, r.seconds(way) if way else None, r.over(way)]
-        rows[-1] += [r.planning, r.setup]
+        rows[-1] += [best, r.seconds(best) if best else None, r.over(best), r.over(best, r.tuned)]
+        rows[-1] += [peer, r.seconds(peer) if peer else None, r.over(peer), r.planning, r.setup]
     return Table(columns, rows)
 
 
 def summary(results: list[Result]) -> str:
     """The worst ratio and the geometric mean, to all ways and to the peers."""
-    lines = []
-    for what, among in (("all ways", lambda r: list(r.samples)), ("peers", lambda r: r.peers)):
-        ratios = {r.name: r.over(r.fastest(among(r))) for r in results}
+    lines: list[str] = []
+    for what, ours, among in (
+        ("the default over the fastest of all ways", lambda r: "ours", lambda r: [*r.samples]),
+        ("autotune over the fastest of all ways", lambda r: r.tuned, lambda r: [*r.samples]),
+        ("the default over the fastest of peers", lambda r: "ours", lambda r: r.peers),
+    ):
+        ratios = {f"{r.name}, {r.output}": r.over(r.fastest(among(r)), ours(r)) for r in results}
         known = {name: value for name, value in ratios.items() if value is not None}
         if known:
             mean = math.exp(np.mean(np.log(list(known.values()))))
             worst = max(known, key=known.__getitem__)
-            lines.append(
-                f"over the fastest of {what}: geometric mean {mean:.3f}, "
-                f"worst {known[worst]:.2f} ({worst})"
-            )
+            lines.append(f"{what}: geometric mean {mean:.3f}, worst {known[worst]:.2f} ({worst})")
     return "\n".join(lines)
 
 
