@@ -8,7 +8,7 @@ rules where there are any, what is read off cannot disagree with ``jax.jvp`` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from funcnet.jaxprs import function_of, inline, straight
 
-__all__ = ["LinearProgram", "aval_of", "linearized", "run"]
+__all__ = ["CLOSED", "LinearProgram", "aval_of", "linearized", "run"]
 
 _LARGEST_CONSTANT = 1 << 22
 """Arrays with more entries are not looked at while planning, even if they are known by then."""
@@ -27,6 +27,12 @@ _LARGEST_CONSTANT = 1 << 22
 class LinearProgram:
     """A linear function, given arrays that another function computes.
 
+    Args:
+        jaxpr: A function of known arrays and then of tangents.
+        n_known: The number of its known arrays.
+        n_values: The number of its first results, which depend on no tangent.
+        static: The known arrays that are the same whatever the arguments, by their position.
+
     Attributes:
         inputs: The variables of the tangents.
         outputs: The variables of the results; None for one that is always 0.
@@ -34,7 +40,13 @@ class LinearProgram:
         values: The variables of what the function itself returns.
     """
 
-    def __init__(self, jaxpr: ClosedJaxpr, n_known: int, n_values: int) -> None:
+    def __init__(
+        self,
+        jaxpr: ClosedJaxpr,
+        n_known: int,
+        n_values: int,
+        static: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
         top = jaxpr.jaxpr
         self._known_inputs = top.invars[:n_known]
         self.inputs = list(top.invars[n_known:])
@@ -52,7 +64,9 @@ class LinearProgram:
         self.outputs = [v if self._in(v, linear) else None for v in top.outvars[n_values:]]
         self._linear = linear
         self._makers = {v: eqn for eqn in self._known for v in eqn.outvars}
-        self._static: dict[Var, np.ndarray | None] = {}
+        self._static: dict[Var, np.ndarray | None] = {
+            self._known_inputs[i]: array for i, array in (static or {}).items()
+        }
         self._equations_needed()
 
     @staticmethod
@@ -149,11 +163,11 @@ def linearized(
         return [*y, *aux], push(*tangents)
 
     jaxpr = jax.make_jaxpr(derivative)(list(args), list(others), list(args))
-    flat = inline(jaxpr, keep=_CLOSED)
+    flat = inline(jaxpr, keep=CLOSED)
     return LinearProgram(flat, len(args) + len(others), count[-1])
 
 
-_CLOSED = ("custom_jvp_call", "custom_vjp_call", "rule", "custom_linear_solve")
+CLOSED = ("custom_jvp_call", "custom_vjp_call", "rule", "custom_linear_solve")
 """Operations that are not opened: a custom rule that stands in the known part has to stay one, for
 derivatives of Jacobians, and the inside of a solver need not be linear."""
 

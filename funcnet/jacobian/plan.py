@@ -17,16 +17,16 @@ import jax
 import numpy as np
 
 from funcnet.errors import ArgumentError, ShapeError
+from funcnet.jacobian.bundle import Bundle
 from funcnet.jacobian.compression import best_coloring, compressed
 from funcnet.jacobian.elimination import EliminationGraph, graph_of
 from funcnet.jacobian.linearization import LinearProgram, linearized
-from funcnet.jacobian.operation import Bundle
 from funcnet.jacobian.orders import NAMES, Order, eliminate_in
 from funcnet.jacobian.outputs import Output, entries, form_of
 from funcnet.jacobian.patterns import pattern_from
 from funcnet.jacobian.pricing import machine
 from funcnet.jacobian.signature import Call
-from funcnet.jacobian.terms import Block, identity
+from funcnet.jacobian.terms import Block
 from funcnet.jacobian.values import Env, Work, evaluate, work_of
 from funcnet.report import Column, Table, format_bytes, format_count, format_seconds
 
@@ -110,7 +110,7 @@ class Planner:
         group, places = self.whole
         if not group.can_push:
             return None
-        columns = [group.pushed(i, identity(n)) for i, n in enumerate(self.cols)]
+        columns = [group.pushed(i) for i in range(len(self.cols))]
         found = [[None if p is None else column[p] for column in columns] for p in places]
         return self._alternative("forward", "", sum(self.cols), self._complete(found))
 
@@ -122,8 +122,7 @@ class Planner:
         if not all(p is None or group.can_pull(p) for p in places):
             return None
         found: list[list[Block | None]] = [
-            [None] * len(self.cols) if p is None else list(group.pulled(p, identity(n)))
-            for p, n in zip(places, self.rows, strict=True)
+            [None] * len(self.cols) if p is None else list(group.pulled(p)) for p in places
         ]
         return self._alternative("reverse", "", sum(self.rows), self._complete(found))
 
