@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.jacobian.bicoloring import color_both
+from funcnet.jacobian.bundle import Bundle
 from funcnet.jacobian.coloring import Coloring, Substitution, color_columns, color_rows
 from funcnet.jacobian.dense import dense
-from funcnet.jacobian.operation import Bundle
 from funcnet.jacobian.symmetric_coloring import color_acyclic, color_star
 from funcnet.jacobian.terms import Block, Index, make_term
 from funcnet.jacobian.values import Value, Work, computed, constant

@@ -15,7 +15,7 @@ from funcnet.jacobian.composition import composed
 from funcnet.jacobian.terms import Block, Coord, Index, Term, make_term, spread
 from funcnet.jacobian.values import Value, Work, computed, constant, total, written
 
-__all__ = ["columns_of", "dense", "from_dense", "narrowed"]
+__all__ = ["columns_of", "dense", "from_dense", "from_stack", "gathered", "narrowed"]
 
 
 def dense(block: Block) -> Value:
@@ -126,6 +126,33 @@ def from_dense(value: Value, shape: tuple[int, int], cols: np.ndarray) -> Block:
     return Block(shape, () if term is None else (term,))
 
 
+def from_stack(
+    value: Value,
+    shape: tuple[int, int],
+    rows: np.ndarray,
+    cols: np.ndarray,
+    column_of: np.ndarray,
+) -> Block:
+    """The block of which a full matrix holds the entries, several of its columns in one.
+
+    Args:
+        value: A value with an axis for the rows and one for the columns of the matrix.
+        shape: The shape of the block.
+        rows: The row of each entry of the block, in row-major order.
+        cols: Its column.
+        column_of: For each column of the block, the column of the matrix that holds it.
+    """
+    if not len(rows):
+        return Block(shape)
+    count = value.shape[1]
+    where = rows * count + column_of[cols]
+    flat = value.reshaped((value.shape[0] * count,))
+    if not np.array_equal(where, np.arange(flat.shape[0])):
+        flat = flat.taken(0, where)
+    term = make_term([Index(len(rows), rows, cols)], 0, 0, flat)
+    return Block(shape, () if term is None else (term,))
+
+
 def columns_of(block: Block) -> np.ndarray:
     """The columns in which a block has entries, in order."""
     found = [np.zeros(0, np.int64)]
@@ -136,6 +163,26 @@ def columns_of(block: Block) -> np.ndarray:
     return np.unique(np.concatenate(found))
 
 
+def gathered(block: Block, cols: np.ndarray, groups: np.ndarray) -> Block:
+    """Sums of the columns of a block that belong to the same group.
+
+    Args:
+        block: The block.
+        cols: All columns in which it has entries, in order.
+        groups: The number of the group of each, from 0.
+    """
+    count = int(groups.max(initial=-1)) + 1
+    if np.array_equal(groups, np.arange(len(cols))):
+        if len(cols) == block.shape[1]:
+            return block
+        if len(cols) and cols[-1] - cols[0] == len(cols) - 1:
+            shifted = [Term(t.indices, t.row0, t.col0 - int(cols[0]), t.value) for t in block.terms]
+            return Block((block.shape[0], len(cols)), tuple(shifted))
+    selection = make_term([Index(len(cols), cols, groups)], 0, 0, constant(1.0, 1))
+    chosen = Block((block.shape[1], count), () if selection is None else (selection,))
+    return composed(block, chosen)
+
+
 def narrowed(block: Block, cols: np.ndarray) -> Block:
     """A block without the columns in which it has no entries.
 
@@ -143,15 +190,7 @@ def narrowed(block: Block, cols: np.ndarray) -> Block:
         block: The block.
         cols: The columns to keep, in order: all those in which it has entries.
     """
-    if len(cols) == block.shape[1]:
-        return block
-    if len(cols) and cols[-1] - cols[0] == len(cols) - 1:
-        shifted = [Term(t.indices, t.row0, t.col0 - int(cols[0]), t.value) for t in block.terms]
-        return Block((block.shape[0], len(cols)), tuple(shifted))
-    indices = [Index(len(cols), cols, 1)]
-    selection = make_term(indices, 0, 0, constant(1.0, 1))
-    chosen = Block((block.shape[1], len(cols)), () if selection is None else (selection,))
-    return composed(block, chosen)
+    return gathered(block, cols, np.arange(len(cols)))
 
 
 def _filling_order(term: Term, shape: tuple[int, int]) -> list[int] | None:

@@ -13,16 +13,19 @@ is reverse mode, and there are all the others; what they cost differs by orders 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from jax.extend.core import JaxprEqn, Literal, Var
 
+from funcnet.jacobian.bundle import Bundle
 from funcnet.jacobian.composition import composed
 from funcnet.jacobian.consolidation import consolidated
+from funcnet.jacobian.dependence import Dependence
 from funcnet.jacobian.linearization import LinearProgram, aval_of
-from funcnet.jacobian.operation import Bundle, Operation
-from funcnet.jacobian.operations import block_of
+from funcnet.jacobian.operation import Operation
+from funcnet.jacobian.operations import block_of, form_of
 from funcnet.jacobian.terms import Block, added, identity
 
 __all__ = ["Edge", "EliminationGraph", "graph_of"]
@@ -104,18 +107,29 @@ class EliminationGraph:
 def chained(outer: Edge, inner: Edge) -> Edge:
     """The edge of one operation after another."""
     if isinstance(outer, Operation) and isinstance(inner, Operation):
-        if outer.shape[0] < inner.shape[1]:
+        prices = outer.price_written, inner.price_written
+        if prices[0] < prices[1] or (
+            prices == (math.inf, math.inf) and outer.shape[0] < inner.shape[1]
+        ):
             outer = outer.block
         else:
             inner = inner.block
     result: Block | None = None
-    if isinstance(outer, Operation) and isinstance(inner, Block):
-        result = outer.after(inner)
-    elif isinstance(inner, Operation) and isinstance(outer, Block):
+    if isinstance(outer, Operation):
+        assert isinstance(inner, Block)
+        if not _pays_written(outer, inner, inner.shape[1], inner.shape[0]):
+            result = outer.after(inner)
+    elif isinstance(inner, Operation) and not _pays_written(inner, outer, *outer.shape):
         result = inner.before(outer)
     if result is None:
         result = composed(_written(outer), _written(inner))
     return consolidated(result)
+
+
+def _pays_written(operation: Operation, block: Block, passes: int, middle: int) -> bool:
+    """Whether to write an operation down and multiply, instead of applying it to a block."""
+    products = operation.nnz * block.nnz / max(middle, 1)
+    return operation.price_written + products < passes * operation.price
 
 
 def graph_of(program: LinearProgram) -> EliminationGraph:
@@ -137,8 +151,11 @@ def graph_of(program: LinearProgram) -> EliminationGraph:
                 if len(equations) == 1:
                     blocks = _blocks(program, equations[0], v, out)
                 if blocks is None:
-                    group = group or Bundle(equations, inputs, made)
-                    graph.connect(number[v], number[out], Operation(group, place, result))
+                    if group is None:
+                        dependence = Dependence(program, equations, inputs, made)
+                        group = Bundle(equations, inputs, made, dependence)
+                    form = _form(program, equations, v)
+                    graph.connect(number[v], number[out], Operation(group, place, result, form))
                 else:
                     graph.connect(number[v], number[out], added(blocks))
     for vertex, end in zip(ends, program.outputs, strict=True):
@@ -154,6 +171,15 @@ def _blocks(program: LinearProgram, eqn: JaxprEqn, v: Var, out: Var) -> list[Blo
     blocks = [block_of(program, eqn, i, result) for i, x in enumerate(eqn.invars) if x is v]
     known = [b for b in blocks if b is not None]
     return known if len(known) == len(blocks) else None
+
+
+def _form(program: LinearProgram, equations: Sequence[JaxprEqn], v: Var) -> Block | None:
+    """The closed form of an operation by one of its operands, if there is one."""
+    if len(equations) != 1:
+        return None
+    (eqn,) = equations
+    (place, *again) = [i for i, x in enumerate(eqn.invars) if x is v]
+    return None if again else form_of(program, eqn, place)
 
 
 Unit: TypeAlias = tuple[list[Var], list[Var], list[JaxprEqn]]

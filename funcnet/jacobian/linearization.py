@@ -19,7 +19,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from funcnet.jaxprs import function_of, inline, straight
 
-__all__ = ["LinearProgram", "aval_of", "linearized", "run", "with_branches"]
+__all__ = ["CLOSED", "LinearProgram", "aval_of", "linearized", "run", "with_branches"]
 
 _LARGEST_CONSTANT = 1 << 22
 """Arrays with more entries are not looked at while planning, even if they are known by then."""
@@ -27,6 +27,12 @@ _LARGEST_CONSTANT = 1 << 22
 
 class LinearProgram:
     """A linear function, given arrays that another function computes.
+
+    Args:
+        jaxpr: A function of known arrays and then of tangents.
+        n_known: The number of its known arrays.
+        n_values: The number of its first results, which depend on no tangent.
+        static: The known arrays that are the same whatever the arguments, by their position.
 
     Attributes:
         inputs: The variables of the tangents.
@@ -36,7 +42,13 @@ class LinearProgram:
         values: The variables of what the function itself returns.
     """
 
-    def __init__(self, jaxpr: ClosedJaxpr, n_known: int, n_values: int) -> None:
+    def __init__(
+        self,
+        jaxpr: ClosedJaxpr,
+        n_known: int,
+        n_values: int,
+        static: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
         self.jaxpr, top = jaxpr, jaxpr.jaxpr
         self._known_inputs = top.invars[:n_known]
         self.inputs = list(top.invars[n_known:])
@@ -54,7 +66,9 @@ class LinearProgram:
         self.outputs = [v if self._in(v, linear) else None for v in top.outvars[n_values:]]
         self._linear = linear
         self._makers = {v: eqn for eqn in self._known for v in eqn.outvars}
-        self._static: dict[Var, np.ndarray | None] = {}
+        self._static: dict[Var, np.ndarray | None] = {
+            self._known_inputs[i]: array for i, array in (static or {}).items()
+        }
         self._nonzero: Mapping[Var, np.ndarray] = {}
         self._equations_needed()
 
@@ -170,11 +184,11 @@ def linearized(
         return [*y, *aux], push(*tangents)
 
     jaxpr = jax.make_jaxpr(derivative)(list(args), list(others), list(args))
-    flat = inline(jaxpr, keep=_CLOSED)
+    flat = inline(jaxpr, keep=CLOSED)
     return LinearProgram(flat, len(args) + len(others), count[-1])
 
 
-_CLOSED = ("custom_jvp_call", "custom_vjp_call", "rule", "custom_linear_solve")
+CLOSED = ("custom_jvp_call", "custom_vjp_call", "rule", "custom_linear_solve")
 """Operations that are not opened: a custom rule that stands in the known part has to stay one, for
 derivatives of Jacobians, and the inside of a solver need not be linear."""
 
@@ -206,7 +220,7 @@ def with_branches(program: LinearProgram, taken: Mapping[int, int]) -> LinearPro
 
     jaxpr = jax.make_jaxpr(straightened)(*(_like(v) for v in top.invars))
     n_known = len(top.invars) - len(program.inputs)
-    return LinearProgram(inline(jaxpr, keep=_CLOSED), n_known, len(program.values))
+    return LinearProgram(inline(jaxpr, keep=CLOSED), n_known, len(program.values))
 
 
 def _like(var: Var) -> jax.ShapeDtypeStruct:

@@ -22,8 +22,9 @@ from funcnet.jacobian.layout import reshape, transpose
 from funcnet.jacobian.linearization import LinearProgram, aval_of, run
 from funcnet.jacobian.terms import Block, Index, make_term, restricted
 from funcnet.jacobian.values import Value, constant, leaf
+from funcnet.jacobian.windows import convolution, cumulative_sum, window_sum
 
-__all__ = ["block_of", "deciding"]
+__all__ = ["block_of", "deciding", "form_of"]
 
 Rule: TypeAlias = Callable[[LinearProgram, JaxprEqn, int], "Block | None"]
 
@@ -60,6 +61,24 @@ def deciding(program: LinearProgram) -> list[Var]:
         if not isinstance(v, Literal) and not program.is_linear(v) and _size(v) <= _LARGEST_MASK
     ]
     return list(dict.fromkeys(found))
+
+
+def form_of(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
+    """The Jacobian of an operation that is better applied to what is dense.
+
+    Written down, a convolution takes each entry of its kernel once for each place, so that to
+    multiply full matrices with that is a waste.
+
+    Args:
+        program: The program that the operation stands in.
+        eqn: The operation.
+        place: The position of the operand.
+
+    Returns:
+        The block, or None if there is no closed form of it.
+    """
+    rule = _FORMS.get(eqn.primitive.name)
+    return None if rule is None else rule(program, eqn, place)
 
 
 # Blocks
@@ -456,4 +475,10 @@ _TABLE: dict[str, Rule] = {
     "select_n": _chosen,
     "reduce_sum": _reduce_sum,
     "dot_general": _dot_general,
+}
+
+_FORMS: dict[str, Rule] = {
+    "cumsum": cumulative_sum,
+    "reduce_window_sum": window_sum,
+    "conv_general_dilated": convolution,
 }

@@ -14,7 +14,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from funcnet.jacobian.elimination import Edge, EliminationGraph
 from funcnet.jacobian.operation import Operation
@@ -84,35 +84,49 @@ def _price_of(graph: EliminationGraph, v: int) -> float:
 
 def _price(outer: Edge, inner: Edge) -> float:
     """About how many products chaining two edges takes."""
-    rows, middle = outer.shape
-    return _price_of_sizes(
-        (rows, middle, _entries(outer), _passes(outer)),
-        (middle, inner.shape[1], _entries(inner), _passes(inner)),
-    )
+    return _price_of_sizes(_piece(outer), _piece(inner))
 
 
-_Piece: TypeAlias = tuple[int, int, float, float]
-"""Rows, columns, entries, and the work of applying it once (0 for a block) of a stretch."""
+class _Piece(NamedTuple):
+    """A stretch of the graph, as one matrix.
+
+    Attributes:
+        rows: The number of rows.
+        cols: The number of columns.
+        entries: The number of entries.
+        work: What applying it once takes; 0 for a block.
+        written: What writing it down takes; infinite where that is no better than applying it.
+    """
+
+    rows: int
+    cols: int
+    entries: float
+    work: float = 0.0
+    written: float = 0.0
+
+
+def _piece(edge: Edge) -> _Piece:
+    if isinstance(edge, Operation):
+        return _Piece(*edge.shape, edge.nnz, edge.price, edge.price_written)
+    return _Piece(*edge.shape, edge.nnz)
 
 
 def _price_of_sizes(outer: _Piece, inner: _Piece) -> float:
-    rows, middle, entries, work = outer
-    _, cols, more, other_work = inner
-    if work and other_work:
-        return min(rows, cols) * (work + other_work)
-    if work:
-        return cols * work
-    if other_work:
-        return rows * other_work
-    return entries * more / max(middle, 1)
-
-
-def _entries(edge: Edge) -> float:
-    return math.prod(edge.shape) if isinstance(edge, Operation) else edge.nnz
-
-
-def _passes(edge: Edge) -> float:
-    return float(edge.group.work.entries) if isinstance(edge, Operation) else 0.0
+    multiplied = outer.entries * inner.entries / max(outer.cols, 1)
+    multiplied += outer.written + inner.written
+    if outer.work and inner.work:
+        applied = min(outer.rows, inner.cols) * (outer.work + inner.work)
+        return min(
+            applied,
+            multiplied,
+            outer.written + outer.rows * inner.work,
+            inner.written + inner.cols * outer.work,
+        )
+    if outer.work:
+        return min(inner.cols * outer.work, multiplied)
+    if inner.work:
+        return min(outer.rows * inner.work, multiplied)
+    return multiplied
 
 
 # Bottlenecks
@@ -176,17 +190,24 @@ def _best_products(graph: EliminationGraph, stops: Sequence[int]) -> list[int]:
 
 def _merged(edges: Sequence[Edge], *, stacked: bool = False) -> _Piece:
     """All edges into one vertex side by side, or all out of it one above the other."""
-    rows = sum(e.shape[0] for e in edges) if stacked else edges[0].shape[0]
-    cols = edges[0].shape[1] if stacked else sum(e.shape[1] for e in edges)
-    return rows, cols, sum(_entries(e) for e in edges), max(_passes(e) for e in edges)
+    pieces = [_piece(e) for e in edges]
+    rows = sum(p.rows for p in pieces) if stacked else pieces[0].rows
+    cols = pieces[0].cols if stacked else sum(p.cols for p in pieces)
+    return _Piece(
+        rows,
+        cols,
+        sum(p.entries for p in pieces),
+        max(p.work for p in pieces),
+        sum(p.written for p in pieces),
+    )
 
 
 def _chained_size(outer: _Piece, inner: _Piece) -> _Piece:
-    rows, middle, entries, work = outer
-    _, cols, more, other = inner
-    full = rows * cols
-    filled = full if work or other else min(full, entries * more / max(middle, 1))
-    return rows, cols, filled, 0.0
+    full = outer.rows * inner.cols
+    if math.isinf(outer.written + inner.written):
+        return _Piece(outer.rows, inner.cols, full)
+    filled = min(full, outer.entries * inner.entries / max(outer.cols, 1))
+    return _Piece(outer.rows, inner.cols, filled)
 
 
 # Search

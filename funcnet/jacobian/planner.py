@@ -9,16 +9,16 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from funcnet.errors import ArgumentError
+from funcnet.jacobian.bundle import Bundle
 from funcnet.jacobian.coloring import Coloring
 from funcnet.jacobian.compression import Colorist, compressed
 from funcnet.jacobian.elimination import EliminationGraph, graph_of
 from funcnet.jacobian.linearization import LinearProgram
-from funcnet.jacobian.operation import Bundle
 from funcnet.jacobian.orders import NAMES, Order, bottlenecks, eliminate_in
 from funcnet.jacobian.patterns import Pattern, pattern_of
 from funcnet.jacobian.pricing import machine
 from funcnet.jacobian.probe import Probe
-from funcnet.jacobian.terms import Block, identity
+from funcnet.jacobian.terms import Block
 from funcnet.jacobian.values import Work, work_of
 
 __all__ = ["Alternative", "Blocks", "JacobianMode", "Planner", "alternatives"]
@@ -126,7 +126,7 @@ class Planner:
         group, places = self.whole
         if not group.can_push:
             return None
-        columns = [group.pushed(i, identity(n)) for i, n in enumerate(self.cols)]
+        columns = [group.pushed(i) for i in range(len(self.cols))]
         found = [[None if p is None else column[p] for column in columns] for p in places]
         return self._alternative("forward", "", sum(self.cols), self._complete(found))
 
@@ -138,8 +138,7 @@ class Planner:
         if not all(p is None or group.can_pull(p) for p in places):
             return None
         found: list[list[Block | None]] = [
-            [None] * len(self.cols) if p is None else list(group.pulled(p, identity(n)))
-            for p, n in zip(places, self.rows, strict=True)
+            [None] * len(self.cols) if p is None else list(group.pulled(p)) for p in places
         ]
         return self._alternative("reverse", "", sum(self.rows), self._complete(found))
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError
+from funcnet.jacobian.bundle import Bundle
 from funcnet.jacobian.dense import dense
-from funcnet.jacobian.operation import Bundle
 from funcnet.jacobian.outputs import entries
 from funcnet.jacobian.terms import Block
 from funcnet.jacobian.values import Value, leaf

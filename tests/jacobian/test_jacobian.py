@@ -75,22 +75,7 @@ def test_patterns(name: str) -> None:
         np.testing.assert_array_equal(found, truth)
 
 
-DENSE_OPERATIONS = {
-    "max_pool",
-    "cumulative_sum",
-    "convolution",
-    "convolution_kernel",
-    "complex_square",
-    "triangular_solve",
-    "cholesky",
-    "scan_filter",
-    "scan_recurrent",
-    "fori_heat",
-    "while_newton",
-    "cond_branch",
-    "switch_branch",
-    "mapped_checkpoint",
-}
+DENSE_OPERATIONS: set[str] = set()
 """Programs with an operation that is taken for a dense block."""
 
 
