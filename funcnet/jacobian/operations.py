@@ -19,6 +19,7 @@ import numpy as np
 from jax.extend.core import JaxprEqn, Literal
 
 from funcnet.jacobian.linearization import LinearProgram, aval_of, run
+from funcnet.jacobian.masks import without_zeros
 from funcnet.jacobian.terms import Block, Index, make_term
 from funcnet.jacobian.values import Value, constant, leaf
 from funcnet.jacobian.windows import convolution, cumulative_sum, window_sum
@@ -115,13 +116,30 @@ def _known(
     shape = tuple(shape)
     if isinstance(atom, Literal) or _size(atom) == 1:
         static = program.static(atom)
-        if static is not None:
+        if static is not None and static.dtype.kind != "c":
             return constant(float(make(static.reshape(()))), len(shape))
     axes, source = _own_axes(program, atom, len(shape))
     kept = [1] * len(shape)
     for axis, extent in zip(axes, _shape(source), strict=True):
         kept[axis] = extent
     return leaf(kept, lambda env: make(env.read(source)).reshape(kept))
+
+
+def _mask(
+    program: LinearProgram,
+    atom: Any,
+    shape: Sequence[int],
+    make: Callable[[Any], Any] = lambda x: x,
+) -> np.ndarray | None:
+    """Where a known array differs from 0, if that is known by now; as for a value of it."""
+    axes, source = _own_axes(program, atom, len(shape))
+    static = program.static(source)
+    if static is None:
+        return None
+    kept = [1] * len(shape)
+    for axis, extent in zip(axes, static.shape, strict=True):
+        kept[axis] = extent
+    return np.asarray(make(static) != 0).reshape(kept)
 
 
 def _own_axes(program: LinearProgram, atom: Any, rank: int) -> tuple[list[int], Any]:
@@ -321,18 +339,19 @@ def _difference(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block:
     return (_negated if place else _summand)(program, eqn, place)
 
 
-def _scaled(make: Callable[[Any], Any] = lambda x: x) -> Rule:
-    def rule(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
-        other = eqn.invars[1 - place]
-        if program.is_linear(other):
-            return None
-        return _diagonal(eqn, place, _known(program, other, _shape(eqn.outvars[0]), make))
-
-    return rule
+def _scaled(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
+    other, shape = eqn.invars[1 - place], _shape(eqn.outvars[0])
+    if program.is_linear(other):
+        return None
+    value, mask = _known(program, other, shape), _mask(program, other, shape)
+    return _diagonal(eqn, place, value, mask)
 
 
 def _quotient(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
-    return _scaled(lambda x: 1 / x)(program, eqn, place) if place == 0 else None
+    if place != 0 or program.is_linear(eqn.invars[1]):
+        return None
+    inverse = _known(program, eqn.invars[1], _shape(eqn.outvars[0]), lambda x: 1 / x)
+    return _diagonal(eqn, place, inverse)
 
 
 def _chosen(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
@@ -345,10 +364,11 @@ def _chosen(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
             dtype
         )
 
-    return _diagonal(eqn, place, _known(program, eqn.invars[0], _shape(eqn.outvars[0]), is_chosen))
+    which = program, eqn.invars[0], _shape(eqn.outvars[0]), is_chosen
+    return _diagonal(eqn, place, _known(*which), _mask(*which))
 
 
-def _diagonal(eqn: JaxprEqn, place: int, value: Value) -> Block:
+def _diagonal(eqn: JaxprEqn, place: int, value: Value, mask: np.ndarray | None = None) -> Block:
     """Each result is an entry of the operand, times a value; axes of extent 1 are repeated."""
     shape, inner = _shape(eqn.outvars[0]), _shape(eqn.invars[place])
     cols = _strides(inner) if inner else [0] * len(shape)
@@ -357,6 +377,8 @@ def _diagonal(eqn: JaxprEqn, place: int, value: Value) -> Block:
         Index(n, r, 0 if again else c)
         for n, r, c, again in zip(shape, _strides(shape), cols, repeated, strict=True)
     ]
+    if mask is not None:
+        indices, value = without_zeros(indices, value, mask)
     return _block(eqn, place, indices, value)
 
 
@@ -396,18 +418,22 @@ def _dot_general(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | N
     for a in free[theirs]:
         home[a] = len(indices)
         indices.append(Index(shapes[theirs][a], row_of[theirs][a], 0))
-    return _block(eqn, place, indices, _factor(program, eqn.invars[theirs], home, len(indices)))
-
-
-def _factor(program: LinearProgram, atom: Any, home: dict[int, int], rank: int) -> Value:
-    """A known array as a value, given which index each of its axes belongs to."""
-    shape = _shape(atom)
-    order = sorted(range(len(shape)), key=lambda a: home[a])
-    full = [1] * rank
+    # A known array as a value, given which index each of its axes belongs to.
+    factor = eqn.invars[theirs]
+    order = sorted(home, key=lambda a: home[a])
+    full = [1] * len(indices)
     for a in order:
-        full[home[a]] = shape[a]
-    return leaf(full, lambda env: env.read(atom).transpose(order).reshape(full))
+        full[home[a]] = shapes[theirs][a]
+    value = leaf(full, lambda env: env.read(factor).transpose(order).reshape(full))
+    static = program.static(factor)
+    if static is not None and np.count_nonzero(static) < _SPARSE * static.size:
+        mask = np.asarray(static != 0).transpose(order).reshape(full)
+        indices, value = without_zeros(indices, value, mask)
+    return _block(eqn, place, indices, value)
 
+
+_SPARSE = 1 / 8
+"""Constant matrices in products count as sparse where a smaller share of them differs from 0."""
 
 _EXACT_IN_FLOAT32 = 1 << 24
 """Integers below this are exact in float32."""
@@ -440,7 +466,7 @@ _TABLE: dict[str, Rule] = {
     **dict.fromkeys(["add", "add_any"], _summand),
     "neg": _negated,
     "sub": _difference,
-    "mul": _scaled(),
+    "mul": _scaled,
     "div": _quotient,
     "select_n": _chosen,
     "reduce_sum": _reduce_sum,
