@@ -23,7 +23,7 @@ _MOST_SPARSE = 32
 """Blocks with no more terms than this are left as they are."""
 
 _LARGEST_CHECKED = 1 << 24
-"""Larger blocks are not searched for zeros."""
+"""Larger blocks are neither searched for zeros nor listed entry by entry."""
 
 
 def consolidated(block: Block) -> Block:
@@ -34,7 +34,8 @@ def consolidated(block: Block) -> Block:
     parts = _side_by_side(block, batch)
     if _covers_all(parts):
         return _filled(block, parts, batch)
-    return listed(block) if len(block.terms) > _MOST_SPARSE else block
+    many = len(block.terms) > _MOST_SPARSE and block.nnz <= _LARGEST_CHECKED
+    return listed(block) if many else block
 
 
 def listed(block: Block) -> Block:

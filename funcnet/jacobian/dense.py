@@ -31,9 +31,14 @@ def dense(block: Block) -> Value:
         A value with an axis for the rows and one for the columns.
     """
     shape = block.shape
-    filling = {t: order for t in block.terms if (order := _filling_order(t, shape)) is not None}
-    full = [_rearranged(t, order, shape) for t, order in filling.items()]
-    sparse = [t for t in block.terms if t not in filling]
+    full, sparse = [], []
+    for t in block.terms:
+        order = _filling_order(t, shape)
+        whole = _whole(t, shape) if order is None else _rearranged(t, order, shape)
+        if whole is None:
+            sparse.append(t)
+        else:
+            full.append(whole)
     if not sparse:
         return _sum(full, shape)
     base = [_sum(full, shape)] if full else []
@@ -147,7 +152,9 @@ def from_stack(
     count = value.shape[1]
     where = rows * count + column_of[cols]
     flat = value.reshaped((value.shape[0] * count,))
-    if not np.array_equal(where, np.arange(flat.shape[0])):
+    if np.array_equal(column_of, np.arange(shape[1])):
+        flat = flat.nonzeros(where)
+    elif not np.array_equal(where, np.arange(flat.shape[0])):
         flat = flat.taken(0, where)
     term = make_term([Index(len(rows), rows, cols)], 0, 0, flat)
     return Block(shape, () if term is None else (term,))
@@ -209,6 +216,20 @@ def _filling_order(term: Term, shape: tuple[int, int]) -> list[int] | None:
             return None
         below *= term.indices[i].extent
     return order
+
+
+def _whole(term: Term, shape: tuple[int, int]) -> Value | None:
+    """The matrix that the entries of a term were taken from, if it is 0 at all others."""
+    node, scale = term.value.node, term.value.scale
+    if node is None or node.places is None or node.inputs[0].size != math.prod(shape):
+        return None
+    rows, cols = term.rows(), term.cols()
+    source = Value(node.inputs[0].shape, scale, node.inputs[0])
+    if np.array_equal(rows * shape[1] + cols, node.places):
+        return source.reshaped(shape)
+    if np.array_equal(cols * shape[0] + rows, node.places):
+        return source.reshaped(shape[::-1]).transposed((1, 0))
+    return None
 
 
 def _rearranged(term: Term, order: Sequence[int], shape: tuple[int, int]) -> Value:

@@ -2,16 +2,15 @@
 
 An operation that is applied as a whole, since it holds a loop or shares complex numbers, is still
 made of small ones, each of which says where its Jacobian can differ from 0. Going through them in
-order gives the support of the whole. A loop's is the sum over all ways through its steps: with the
-body's Jacobian split into carry by carry A, carry by operand C, result by carry D and result by
-operand F, the carry follows ``S <- A S + C`` from step to step. A loop of unknown length takes all
-powers of A at once, a branch the union over its branches. Whatever is not known counts as dense, so
-that no entry is ever missed.
+order gives the support of the whole: that of a branch is the union over its branches, that of a
+loop the sum over all ways through its steps (:mod:`funcnet.jacobian.loops`). Whatever is not known
+counts as dense, so that no entry is ever missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -20,15 +19,14 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from funcnet.jacobian.footprints import footprint_of
 from funcnet.jacobian.linearization import CLOSED, LinearProgram, aval_of
+from funcnet.jacobian.loops import Steps
 from funcnet.jacobian.operations import block_of, form_of
 from funcnet.jacobian.supports import (
-    LARGEST,
     Support,
     TooLargeError,
     beside,
     closure,
     empty,
-    equal,
     full,
     identity_support,
     listed_support,
@@ -39,9 +37,6 @@ from funcnet.jacobian.supports import (
 from funcnet.jaxprs import Body, inline, look_inside
 
 __all__ = ["Dependence"]
-
-_MOST_STEPS = 256
-"""The steps of a loop are told apart until there are this many patterns of them."""
 
 
 class Dependence:
@@ -245,173 +240,52 @@ class _Loop:
 
     def supports(self, place: int) -> list[Support]:
         """The supports of all results by an operand."""
-        carry = empty(0, 0)
-        if self._kept:
-            columns = [self._carries_by(p) for p, _ in self._kept]
-            carry = beside(list(zip(*columns, strict=True)))
-        kept = [p for p, _ in self._kept]
-        width = _size(self._eqn.invars[place])
+        eqn, kept = self._eqn, [p for p, _ in self._kept]
+        width, height = _size(eqn.invars[place]), sum(self._sizes)
+        added, own = self._by(place)
+        none = [empty(d.shape[0], width) for d in own]
         if place in kept:
-            own = np.arange(width)
-            start = sum(self._sizes[: kept.index(place)])
-            first = listed_support(start + own, own, (sum(self._sizes), width))
-            return self._stacked(carry, first, None)
-        if place in self._sliced:
-            return self._by_slices(carry, place)
-        return self._stacked(carry, empty(sum(self._sizes), width), place)
+            start, entries = sum(self._sizes[: kept.index(place)]), np.arange(width)
+            first = listed_support(start + entries, entries, (height, width))
+            seen = self._steps.by_whole(first, empty(height, width), none)
+        elif place in self._sliced:
+            seen = self._steps.by_slices(added, own)
+        else:
+            seen = self._steps.by_whole(empty(height, width), added, own)
+        carry, stacked = seen
+        found = dict(zip(self._stacked, stacked, strict=True))
+        for (_, result), (a, b) in zip(
+            self._kept, pairwise(np.cumsum([0, *self._sizes])), strict=True
+        ):
+            found[result] = carry[a:b]
+        return [found.get(r, empty(_size(v), width)) for r, v in enumerate(eqn.outvars)]
 
-    def _by(self, place: int) -> list[Support]:
-        """The supports of all outputs of the body by what it gets of an operand."""
-        return self._inner.supports(sum(self._linear[: self._body.inputs.index(place)]))
+    @cached_property
+    def _stacked(self) -> list[int]:
+        """The results that each step writes a slice of."""
+        return [r for r in range(len(self._eqn.outvars)) if r not in self._carry_out]
 
-    def _carries_by(self, place: int) -> list[Support]:
-        found = self._by(place)
-        return [found[self._body.outputs.index(r)] for _, r in self._kept]
+    @cached_property
+    def _steps(self) -> Steps:
+        columns = [self._by(p) for p, _ in self._kept]
+        height = sum(self._sizes)
+        carry = beside([[c for c, _ in columns]]) if columns else empty(height, 0)
+        readings = [
+            beside([[own[i] for _, own in columns]]) if columns else empty(self._slice(r), 0)
+            for i, r in enumerate(self._stacked)
+        ]
+        is_reversed = bool(self._eqn.params.get("reverse"))
+        return Steps(carry, readings, self._body.trips, is_reversed)
 
-    def _carry_to(self, result: int) -> Support:
-        """What one step's part of a stacked result sees of all that is carried."""
-        at = self._body.outputs.index(result)
-        return beside([[self._by(p)[at] for p, _ in self._kept]])
+    def _by(self, place: int) -> tuple[Support, list[Support]]:
+        """What one step sees of what it gets of an operand: all it carries, and what it stacks."""
+        found = self._inner.supports(sum(self._linear[: self._body.inputs.index(place)]))
+        at = self._body.outputs.index
+        carries = [[found[at(r)]] for _, r in self._kept]
+        own = [found[at(r)] for r in self._stacked]
+        width = found[0].shape[1] if found else 0
+        return beside(carries) if carries else empty(0, width), own
 
-    def _steps(self, carry: Support, first: Support, added: Support) -> Iterator[Support]:
-        """What the carry sees, before each step; the last one holds for all steps after."""
-        seen = first
-        for _ in range(_MOST_STEPS):
-            yield seen
-            more = product(carry, seen)
-            more = union(more, added)
-            if equal(more, seen):
-                return
-            seen = more
-        yield product(closure(carry), union(seen, added))
-
-    def _stacked(self, carry: Support, first: Support, const: int | None) -> list[Support]:
-        """By what the loop starts from, or by what each step reads again."""
-        width = first.shape[1]
-        added = empty(*first.shape)
-        here: list[Support] | None = None
-        if const is not None:
-            here = self._by(const)
-            if self._kept:
-                added = beside([[here[self._body.outputs.index(r)]] for _, r in self._kept])
-        if self._trips is None:
-            powers = closure(carry) if self._kept else carry
-            return self._split(product(powers, union(first, added)), {}, width)
-        steps: list[Support] = []
-        for seen in self._steps(carry, first, added) if self._kept else [first]:
-            steps.append(seen)
-            if len(steps) > self._trips:
-                break
-        last = steps[min(self._trips, len(steps) - 1)]
-        stacked = {}
-        for result, out in enumerate(self._eqn.outvars):
-            if result in self._carry_out:
-                continue
-            own = None if here is None else here[self._body.outputs.index(result)]
-            shape = (_size(out) // max(self._trips, 1), width)
-            through = self._carry_to(result) if self._kept else None
-            parts = []
-            for seen in steps[: self._trips]:
-                part = None if through is None else product(through, seen)
-                parts.append(_sum([part, own], shape))
-            stacked[result] = _tiled(parts, self._order(), width)
-        return self._split(last, stacked, width)
-
-    def _by_slices(self, carry: Support, place: int) -> list[Support]:
-        """By an operand of which each step reads a slice."""
-        trips = self._trips
-        width = _size(self._eqn.invars[place])
-        if not trips:
-            return [empty(_size(v), width) for v in self._eqn.outvars]
-        each = width // trips
-        here = self._by(place)
-        order = self._order()
-        lags: list[Support] = []
-        if self._kept:
-            first = beside([[here[self._body.outputs.index(r)]] for _, r in self._kept])
-            for seen in self._steps(carry, first, empty(*first.shape)):
-                lags.append(seen)
-                if len(lags) >= trips:
-                    break
-        # After step t the carry has seen the slice of step t - lag by the support of that lag.
-        last = empty(sum(self._sizes), width)
-        if lags:
-            ahead = np.minimum(np.arange(trips), len(lags) - 1)
-            last = _placed(
-                [(lags[a], 0, int(order[trips - 1 - lag])) for lag, a in enumerate(ahead)],
-                (sum(self._sizes), each),
-                (1, trips),
-            )
-        stacked = {}
-        for result, out in enumerate(self._eqn.outvars):
-            if result in self._carry_out:
-                continue
-            at = self._body.outputs.index(result)
-            through = [product(self._carry_to(result), lag) for lag in lags] if lags else []
-            count = trips * here[at].nnz + sum(
-                (trips - 1 - lag) * through[min(lag, len(lags) - 1)].nnz
-                for lag in range(trips - 1 if lags else 0)
-            )
-            if count > LARGEST:
-                raise TooLargeError
-            parts = [(here[at], int(t), int(t)) for t in order]
-            for lag in range(trips - 1 if lags else 0):
-                part = through[min(lag, len(lags) - 1)]
-                if part.nnz:
-                    parts += [
-                        (part, int(order[t]), int(order[t - lag - 1]))
-                        for t in range(lag + 1, trips)
-                    ]
-            stacked[result] = _placed(parts, (_size(out) // trips, each), (trips, trips))
-        return self._split(last, stacked, width)
-
-    def _order(self) -> np.ndarray:
-        """Where the slice of each step stands."""
-        where = np.arange(self._trips or 0)
-        return where[::-1] if self._eqn.params.get("reverse") else where
-
-    def _split(self, carry: Support, stacked: dict[int, Support], width: int) -> list[Support]:
-        """The supports of all results, given that of all carries together."""
-        found = []
-        ends = np.cumsum([0, *self._sizes])
-        place_of = {r: i for i, (_, r) in enumerate(self._kept)}
-        for result, out in enumerate(self._eqn.outvars):
-            if result in place_of:
-                i = place_of[result]
-                found.append(carry[ends[i] : ends[i + 1]])
-            else:
-                found.append(stacked.get(result, empty(_size(out), width)))
-        return found
-
-
-def _sum(parts: Sequence[Support | None], shape: tuple[int, int]) -> Support:
-    found = [p for p in parts if p is not None]
-    return union(*found) if found else empty(*shape)
-
-
-def _tiled(parts: Sequence[Support], order: np.ndarray, width: int) -> Support:
-    """The supports of each step one below the other; the last holds for all that follow."""
-    if not len(order):
-        return empty(0, width)
-    counts = [parts[min(t, len(parts) - 1)].nnz for t in range(len(order))]
-    if sum(counts) > LARGEST:
-        raise TooLargeError
-    height = parts[0].shape[0]
-    placed = [(parts[min(t, len(parts) - 1)], int(at), 0) for t, at in enumerate(order)]
-    return _placed(placed, (height, width), (len(order), 1))
-
-
-def _placed(
-    parts: Sequence[tuple[Support, int, int]], each: tuple[int, int], grid: tuple[int, int]
-) -> Support:
-    """A matrix of equal parts, of which some are given with their row and column in the grid."""
-    rows = [np.zeros(0, np.int64)]
-    cols = [np.zeros(0, np.int64)]
-    if sum(part.nnz for part, _, _ in parts) > LARGEST:
-        raise TooLargeError
-    for part, i, j in parts:
-        listed = part.tocoo()
-        rows.append(listed.row.astype(np.int64) + i * each[0])
-        cols.append(listed.col.astype(np.int64) + j * each[1])
-    shape = (each[0] * grid[0], each[1] * grid[1])
-    return listed_support(np.concatenate(rows), np.concatenate(cols), shape)
+    def _slice(self, result: int) -> int:
+        """The size of what one step writes of a stacked result."""
+        return int(self._body.jaxpr.out_avals[self._body.outputs.index(result)].size)

@@ -59,7 +59,7 @@ def _paired(
     eqn: JaxprEqn,
     place: int,
     pairs: Mapping[int, int],
-    related: tuple[int, int, np.ndarray] | None = None,
+    related: Mapping[int, np.ndarray] | None = None,
 ) -> Block:
     """The identity between some axes of the result and of the operand, ones between all others.
 
@@ -67,20 +67,18 @@ def _paired(
         eqn: The operation.
         place: The position of the operand.
         pairs: From axes of the result to axes of the operand, of one extent.
-        related: Further axes of the two, and where an entry along the one sees the other.
+        related: For further axes, of the same number in both, where an entry along the one sees
+            one along the other.
     """
     out, inner = _shape(eqn.outvars[0]), _shape(eqn.invars[place])
     rows, cols = _strides(out), _strides(inner)
     indices = [Index(out[a], rows[a], cols[b]) for a, b in pairs.items()]
     done_out, done_in = set(pairs), set(pairs.values())
-    if related is not None:
-        a, b, where = related
+    for a, where in (related or {}).items():
         i, j = np.nonzero(where)
-        if not len(i):
-            return Block((math.prod(out), math.prod(inner)))
-        indices.append(Index(len(i), i * rows[a], j * cols[b]))
+        indices.append(Index(len(i), i * rows[a], j * cols[a]))
         done_out.add(a)
-        done_in.add(b)
+        done_in.add(a)
     indices += [Index(n, rows[a], 0) for a, n in enumerate(out) if a not in done_out]
     indices += [Index(n, 0, cols[b]) for b, n in enumerate(inner) if b not in done_in]
     term = make_term(indices, 0, 0, constant(1.0, len(indices)))
@@ -115,7 +113,7 @@ def _triangular_solve(eqn: JaxprEqn, place: int) -> Block | None:
         eqn,
         place,
         {a: a for a in range(len(shape)) if a != axis},
-        (axis, axis, triangle if lower else triangle.T),
+        {axis: triangle if lower else triangle.T},
     )
 
 
@@ -153,17 +151,22 @@ def _scatter_add(eqn: JaxprEqn, place: int) -> Block | None:
 
 
 def _dynamic_slice(eqn: JaxprEqn, place: int) -> Block | None:
-    if place != 0:
-        return None
-    out, inner = _shape(eqn.outvars[0]), _shape(eqn.invars[0])
-    return _paired(eqn, place, {a: a for a, n in enumerate(inner) if out[a] == n})
+    return _shifted(eqn, place) if place == 0 else None
 
 
 def _dynamic_update_slice(eqn: JaxprEqn, place: int) -> Block | None:
-    if place > 1:
-        return None
-    out, inner = _shape(eqn.outvars[0]), _shape(eqn.invars[place])
-    return _paired(eqn, place, {a: a for a, n in enumerate(inner) if out[a] == n})
+    return _shifted(eqn, place) if place < 2 else None
+
+
+def _shifted(eqn: JaxprEqn, place: int) -> Block:
+    """A slice that starts anywhere, but ends inside: taken out of an array, or put into one."""
+    related = {}
+    for axis, (m, n) in enumerate(
+        zip(_shape(eqn.outvars[0]), _shape(eqn.invars[place]), strict=True)
+    ):
+        ahead = np.arange(n) - np.arange(m)[:, None]
+        related[axis] = (np.minimum(0, n - m) <= ahead) & (ahead <= np.maximum(0, n - m))
+    return _paired(eqn, place, {}, related)
 
 
 def _chosen_in_windows(eqn: JaxprEqn, place: int) -> Block | None:

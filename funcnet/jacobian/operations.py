@@ -20,7 +20,8 @@ from jax.extend.core import JaxprEqn, Literal, Var
 
 from funcnet.jacobian.layout import reshape, transpose
 from funcnet.jacobian.linearization import LinearProgram, aval_of, run
-from funcnet.jacobian.terms import Block, Index, make_term, restricted
+from funcnet.jacobian.masks import without_zeros
+from funcnet.jacobian.terms import Block, Index, make_term
 from funcnet.jacobian.values import Value, constant, leaf
 from funcnet.jacobian.windows import convolution, cumulative_sum, window_sum
 
@@ -128,13 +129,36 @@ def _known(
     shape = tuple(shape)
     if isinstance(atom, Literal) or _size(atom) == 1:
         static = program.static(atom)
-        if static is not None:
+        if static is not None and static.dtype.kind != "c":
             return constant(float(make(static.reshape(()))), len(shape))
     axes, source = _own_axes(program, atom, len(shape))
     kept = [1] * len(shape)
     for axis, extent in zip(axes, _shape(source), strict=True):
         kept[axis] = extent
     return leaf(kept, lambda env: make(env.read(source)).reshape(kept))
+
+
+def _mask(
+    program: LinearProgram,
+    atom: Any,
+    shape: Sequence[int],
+    make: Callable[[Any], Any] = lambda x: x,
+) -> np.ndarray | None:
+    """Where a known array differs from 0, if that is known by now; as for a value of it."""
+    axes, source = _own_axes(program, atom, len(shape))
+    static = program.static(source)
+    if static is not None:
+        kept = [1] * len(shape)
+        for axis, extent in zip(axes, static.shape, strict=True):
+            kept[axis] = extent
+        return np.asarray(make(static) != 0).reshape(kept)
+    static = program.static(atom)
+    nonzero = program.nonzero(atom) if static is None else np.asarray(make(static) != 0)
+    if nonzero is None:
+        return None
+    # Broadcast axes, along which the array does not vary, hold the same zeros everywhere.
+    along = tuple(slice(None) if axis in axes else slice(1) for axis in range(len(shape)))
+    return nonzero.reshape(nonzero.shape or (1,) * len(shape))[along]
 
 
 def _own_axes(program: LinearProgram, atom: Any, rank: int) -> tuple[list[int], Any]:
@@ -335,18 +359,18 @@ def _difference(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block:
 
 
 def _scaled(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
-    other = eqn.invars[1 - place]
+    other, shape = eqn.invars[1 - place], _shape(eqn.outvars[0])
     if program.is_linear(other):
         return None
-    value = _known(program, other, _shape(eqn.outvars[0]))
-    return _diagonal(eqn, place, value, program.nonzero(other))
+    value, mask = _known(program, other, shape), _mask(program, other, shape)
+    return _diagonal(eqn, place, value, mask)
 
 
 def _quotient(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
     if place != 0 or program.is_linear(eqn.invars[1]):
         return None
-    value = _known(program, eqn.invars[1], _shape(eqn.outvars[0]), lambda x: 1 / x)
-    return _diagonal(eqn, place, value)
+    inverse = _known(program, eqn.invars[1], _shape(eqn.outvars[0]), lambda x: 1 / x)
+    return _diagonal(eqn, place, inverse)
 
 
 def _chosen(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
@@ -359,16 +383,12 @@ def _chosen(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | None:
             dtype
         )
 
-    value = _known(program, eqn.invars[0], _shape(eqn.outvars[0]), is_chosen)
-    numbers = None if program.nonzero(eqn.invars[0]) is None else program.static(eqn.invars[0])
-    return _diagonal(eqn, place, value, None if numbers is None else is_chosen(numbers) != 0)
+    which = program, eqn.invars[0], _shape(eqn.outvars[0]), is_chosen
+    return _diagonal(eqn, place, _known(*which), _mask(*which))
 
 
-def _diagonal(eqn: JaxprEqn, place: int, value: Value, nonzero: np.ndarray | None = None) -> Block:
-    """Each result is an entry of the operand, times a value; axes of extent 1 are repeated.
-
-    Entries of the value that are known to be 0 are left out.
-    """
+def _diagonal(eqn: JaxprEqn, place: int, value: Value, mask: np.ndarray | None = None) -> Block:
+    """Each result is an entry of the operand, times a value; axes of extent 1 are repeated."""
     shape, inner = _shape(eqn.outvars[0]), _shape(eqn.invars[place])
     cols = _strides(inner) if inner else [0] * len(shape)
     repeated = [m != n for m, n in zip(inner or (0,) * len(shape), shape, strict=True)]
@@ -376,11 +396,8 @@ def _diagonal(eqn: JaxprEqn, place: int, value: Value, nonzero: np.ndarray | Non
         Index(n, r, 0 if again else c)
         for n, r, c, again in zip(shape, _strides(shape), cols, repeated, strict=True)
     ]
-    if nonzero is not None and not nonzero.all():
-        # Broadcast axes, along which the value does not vary, hold the same zeros everywhere.
-        along = tuple(slice(None) if value.varies(a) else slice(1) for a in range(len(shape)))
-        mask = nonzero.reshape(nonzero.shape or (1,) * len(shape))[along]
-        indices, value = restricted(indices, value, mask)
+    if mask is not None:
+        indices, value = without_zeros(indices, value, mask)
     return _block(eqn, place, indices, value)
 
 
@@ -420,18 +437,22 @@ def _dot_general(program: LinearProgram, eqn: JaxprEqn, place: int) -> Block | N
     for a in free[theirs]:
         home[a] = len(indices)
         indices.append(Index(shapes[theirs][a], row_of[theirs][a], 0))
-    return _block(eqn, place, indices, _factor(program, eqn.invars[theirs], home, len(indices)))
-
-
-def _factor(program: LinearProgram, atom: Any, home: dict[int, int], rank: int) -> Value:
-    """A known array as a value, given which index each of its axes belongs to."""
-    shape = _shape(atom)
-    order = sorted(range(len(shape)), key=lambda a: home[a])
-    full = [1] * rank
+    # A known array as a value, given which index each of its axes belongs to.
+    factor = eqn.invars[theirs]
+    order = sorted(home, key=lambda a: home[a])
+    full = [1] * len(indices)
     for a in order:
-        full[home[a]] = shape[a]
-    return leaf(full, lambda env: reshape(transpose(env.read(atom), order), full))
+        full[home[a]] = shapes[theirs][a]
+    value = leaf(full, lambda env: reshape(transpose(env.read(factor), order), full))
+    static = program.static(factor)
+    if static is not None and np.count_nonzero(static) < _SPARSE * static.size:
+        mask = np.asarray(static != 0).transpose(order).reshape(full)
+        indices, value = without_zeros(indices, value, mask)
+    return _block(eqn, place, indices, value)
 
+
+_SPARSE = 1 / 8
+"""Constant matrices in products count as sparse where a smaller share of them differs from 0."""
 
 _EXACT_IN_FLOAT32 = 1 << 24
 """Integers below this are exact in float32."""

@@ -44,7 +44,6 @@ __all__ = [
     "make_term",
     "offsets",
     "reach",
-    "restricted",
     "spread",
 ]
 
@@ -229,39 +228,6 @@ def make_term(indices: Iterable[Index], row0: int, col0: int, value: Value) -> T
         else:
             nest.append(index)
     return Term(tuple(nest), row0, col0, value)
-
-
-def restricted(
-    indices: Sequence[Index], value: Value, mask: np.ndarray
-) -> tuple[list[Index], Value]:
-    """The part of a nest where a mask is true.
-
-    Args:
-        indices: The indices.
-        value: The entries, with an axis for each index.
-        mask: An axis for each index, of extent 1 where it does not matter.
-
-    Returns:
-        Indices and entries: whole lines where the mask is made of these, or else one list.
-    """
-    axes = [a for a in range(mask.ndim) if mask.shape[a] > 1]
-    others = [a for a in range(mask.ndim) if a not in axes]
-    if not mask.any():
-        return [Index(0)], constant(1.0, 1)
-    lines = [mask.any(tuple(b for b in range(mask.ndim) if b != a)) for a in axes]
-    if math.prod(int(line.sum()) for line in lines) == mask.sum():
-        kept = list(indices)
-        for a, line in zip(axes, lines, strict=True):
-            where = np.flatnonzero(line)
-            moves = [offsets(c, kept[a].extent)[where] for c in (kept[a].row, kept[a].col)]
-            kept[a], value = Index(len(where), *moves), value.taken(a, where)
-        return kept, value
-    where = np.flatnonzero(mask)
-    extents = [indices[a].extent for a in axes]
-    rows = spread([indices[a].row for a in axes], extents, 0)[where]
-    cols = spread([indices[a].col for a in axes], extents, 0)[where]
-    value = value.transposed([*axes, *others]).reshaped((mask.size, *(1 for _ in others)))
-    return [Index(len(where), rows, cols), *(indices[a] for a in others)], value.taken(0, where)
 
 
 def offsets(coord: Coord, extent: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -86,6 +86,7 @@ class Recipe:
         shape: The shape of the array.
         work: What this step alone takes.
         moves_axes: Whether `make` takes and returns arrays whose axes may lie in any order.
+        places: Where its entries stand in its only input, if that is 0 everywhere else.
     """
 
     make: Callable[..., Any]
@@ -93,6 +94,7 @@ class Recipe:
     shape: tuple[int, ...]
     work: Work = Work()
     moves_axes: bool = False
+    places: np.ndarray | None = None
 
     @property
     def size(self) -> int:
@@ -154,6 +156,13 @@ class Value:
             _with(self.shape, axis, len(where)),
             lambda x: x.at[(slice(None),) * axis + (where,)].get(mode="promise_in_bounds"),
         )
+
+    def nonzeros(self, places: np.ndarray) -> Value:
+        """The entries of a flat array at a list of places, where it is 0 at all others."""
+        found = self.taken(0, places)
+        if found is self or found.node is None:
+            return found
+        return replace(found, node=replace(found.node, places=places))
 
     def flipped(self, axis: int) -> Value:
         """One index counted from its end."""
