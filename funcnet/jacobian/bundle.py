@@ -31,12 +31,17 @@ from funcnet.jacobian.supports import (
     support_of,
     transposed,
 )
-from funcnet.jacobian.terms import Block, identity
+from funcnet.jacobian.terms import Block, identity, is_identity
 from funcnet.jacobian.values import Recipe, Value, Work, computed
 from funcnet.jaxprs import cost_of, straight
 from funcnet.jaxprs import equations as find_equations
 
 __all__ = ["Bundle"]
+
+_SPARSE = 1 / 16
+_SMALL = 1 << 16
+"""What comes out of pushing a block is cut down to its support where that leaves no larger share,
+or the matrix is no larger: picking entries and putting them back costs more than a few zeros do."""
 
 _MOST_COLORED = 1 << 20
 """Supports with more entries are not coloured: planning would take seconds."""
@@ -267,12 +272,7 @@ def _unpacked(
     color_of[cols] = colors
     found = []
     for value, support in zip(stacks, supports, strict=True):
-        reached = None
-        if support is not None:
-            try:
-                reached = product(support, support_of(block)).tocoo()
-            except TooLargeError:
-                reached = None
+        reached = None if support is None else _reached(support, block)
         shape = (value.shape[0], width)
         if reached is None or reached.nnz == value.shape[0] * len(cols):
             found.append(from_dense(value, shape, cols))
@@ -280,6 +280,19 @@ def _unpacked(
             at = reached.row.astype(np.int64), reached.col.astype(np.int64)
             found.append(from_stack(value, shape, *at, color_of))
     return found
+
+
+def _reached(support: Support, block: Block) -> Any:
+    """Rows and columns of the product with a block, if knowing them is worth the while."""
+    if block.nnz >= math.prod(block.shape):
+        return None
+    try:
+        found = product(support, support_of(block))
+    except TooLargeError:
+        return None
+    size = found.shape[0] * found.shape[1]
+    is_sparse = size <= _SMALL or found.nnz <= _SPARSE * size or is_identity(block)
+    return found.tocoo() if is_sparse else None
 
 
 def _known_node(var: Any) -> Recipe:

@@ -32,6 +32,7 @@ from funcnet.jacobian.supports import (
     listed_support,
     product,
     support_of,
+    transposed,
     union,
 )
 from funcnet.jaxprs import Body, inline, look_inside
@@ -186,7 +187,11 @@ def _of_branch(program: LinearProgram, eqn: JaxprEqn, body: Body, place: int) ->
 
 
 def _solve(program: LinearProgram, eqn: JaxprEqn, place: int) -> list[Support]:
-    """The inverse of a linear map lies in all powers of the map."""
+    """Unknowns depend on the right-hand sides of the equations that they are joined to by others.
+
+    The inverse of a matrix lies in all its powers, and a solver that gives a pseudo-inverse, or
+    stops early, may use the transpose besides.
+    """
     lengths, jaxprs = eqn.params["const_lengths"], eqn.params["jaxprs"]
     first = sum(lengths)
     consts = [*range(lengths.matvec)]
@@ -197,7 +202,8 @@ def _solve(program: LinearProgram, eqn: JaxprEqn, place: int) -> list[Support]:
     linear = [False] * len(consts) + [True] * count
     inner = _nested(program, eqn, body, linear, [True] * len(consts) + [False] * count)
     columns = [inner.supports(i) for i in range(count)]
-    powers = closure(beside(list(zip(*columns, strict=True))))
+    matrix = beside(list(zip(*columns, strict=True)))
+    powers = closure(union(matrix, transposed(matrix)))
     ends = np.cumsum([0, *(_size(v) for v in eqn.outvars)])
     start, end = ends[place - first : place - first + 2]
     return [powers[a:b, start:end] for a, b in pairwise(ends)]

@@ -24,9 +24,9 @@ from funcnet.jacobian.composition import composed
 from funcnet.jacobian.consolidation import consolidated
 from funcnet.jacobian.dependence import Dependence
 from funcnet.jacobian.linearization import LinearProgram, aval_of
-from funcnet.jacobian.operation import Operation
+from funcnet.jacobian.operation import LISTED, Operation
 from funcnet.jacobian.operations import block_of, form_of
-from funcnet.jacobian.terms import Block, added, identity
+from funcnet.jacobian.terms import Block, added, identity, is_identity
 
 __all__ = ["Edge", "EliminationGraph", "graph_of"]
 
@@ -106,6 +106,10 @@ class EliminationGraph:
 
 def chained(outer: Edge, inner: Edge) -> Edge:
     """The edge of one operation after another."""
+    if isinstance(inner, Block) and is_identity(inner):
+        return outer
+    if isinstance(outer, Block) and is_identity(outer):
+        return inner
     if isinstance(outer, Operation) and isinstance(inner, Operation):
         prices = outer.price_written, inner.price_written
         if prices[0] < prices[1] or (
@@ -128,7 +132,7 @@ def chained(outer: Edge, inner: Edge) -> Edge:
 
 def _pays_written(operation: Operation, block: Block, passes: int, middle: int) -> bool:
     """Whether to write an operation down and multiply, instead of applying it to a block."""
-    products = operation.nnz * block.nnz / max(middle, 1)
+    products = LISTED * operation.nnz * block.nnz / max(middle, 1)
     return operation.price_written + products < passes * operation.price
 
 

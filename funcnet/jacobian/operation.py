@@ -15,7 +15,11 @@ from funcnet.jacobian.bundle import Bundle
 from funcnet.jacobian.linearization import aval_of
 from funcnet.jacobian.terms import Block
 
-__all__ = ["Operation"]
+__all__ = ["LISTED", "Operation"]
+
+LISTED = 4
+"""How many times as much as in full matrices a product of entries that are listed takes: they are
+picked out, multiplied, and put back."""
 
 
 @dataclass(frozen=True, eq=False)

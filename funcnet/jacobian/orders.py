@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from funcnet.jacobian.elimination import Edge, EliminationGraph
-from funcnet.jacobian.operation import Operation
+from funcnet.jacobian.operation import LISTED, Operation
 
 __all__ = ["NAMES", "Order", "bottlenecks", "eliminate_in", "multiplications"]
 
@@ -113,7 +113,8 @@ def _piece(edge: Edge) -> _Piece:
 
 def _price_of_sizes(outer: _Piece, inner: _Piece) -> float:
     multiplied = outer.entries * inner.entries / max(outer.cols, 1)
-    multiplied += outer.written + inner.written
+    if outer.work or inner.work:
+        multiplied = LISTED * multiplied + outer.written + inner.written
     if outer.work and inner.work:
         applied = min(outer.rows, inner.cols) * (outer.work + inner.work)
         return min(

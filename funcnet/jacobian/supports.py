@@ -38,10 +38,10 @@ __all__ = [
 Support: TypeAlias = "scipy.sparse.csr_array"
 """A boolean matrix whose stored entries are all True, each once, sorted in each row."""
 
-LARGEST = 1 << 22
+LARGEST = 1 << 20
 """Supports with more entries are not written down."""
 
-_MOST_PAIRS = 1 << 24
+_MOST_PAIRS = 1 << 22
 """Products that meet in more pairs of entries are not formed."""
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "Term",
     "added",
     "identity",
+    "is_identity",
     "make_term",
     "offsets",
     "reach",
@@ -168,6 +169,19 @@ def identity(size: int) -> Block:
     """The identity matrix."""
     term = make_term([Index(size, 1, 1)], 0, 0, constant(1.0, 1))
     return Block((size, size), () if term is None else (term,))
+
+
+def is_identity(block: Block) -> bool:
+    """Whether a block is the identity and says so."""
+    if block.shape[0] != block.shape[1] or len(block.terms) != 1:
+        return False
+    (term,) = block.terms
+    same = all(
+        not isinstance(i.row, np.ndarray) and not isinstance(i.col, np.ndarray) and i.row == i.col
+        for i in term.indices
+    )
+    is_one = term.value.node is None and term.value.scale == 1
+    return same and is_one and term.nnz == block.shape[0] and term.row0 == term.col0 == 0
 
 
 def added(blocks: Sequence[Block]) -> Block:
