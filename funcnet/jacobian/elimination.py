@@ -24,7 +24,7 @@ from funcnet.jacobian.composition import composed
 from funcnet.jacobian.consolidation import consolidated
 from funcnet.jacobian.dependence import Dependence
 from funcnet.jacobian.linearization import LinearProgram, aval_of
-from funcnet.jacobian.operation import LISTED, Operation
+from funcnet.jacobian.operation import Operation
 from funcnet.jacobian.operations import block_of, form_of
 from funcnet.jacobian.terms import Block, added, identity, is_identity
 
@@ -132,7 +132,7 @@ def chained(outer: Edge, inner: Edge) -> Edge:
 
 def _pays_written(operation: Operation, block: Block, passes: int, middle: int) -> bool:
     """Whether to write an operation down and multiply, instead of applying it to a block."""
-    products = LISTED * operation.nnz * block.nnz / max(middle, 1)
+    products = operation.price_of_entry * operation.nnz * block.nnz / max(middle, 1)
     return operation.price_written + products < passes * operation.price
 
 

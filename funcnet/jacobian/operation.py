@@ -15,9 +15,9 @@ from funcnet.jacobian.bundle import Bundle
 from funcnet.jacobian.linearization import aval_of
 from funcnet.jacobian.terms import Block
 
-__all__ = ["LISTED", "Operation"]
+__all__ = ["Operation"]
 
-LISTED = 4
+_LISTED = 4
 """How many times as much as in full matrices a product of entries that are listed takes: they are
 picked out, multiplied, and put back."""
 
@@ -61,6 +61,12 @@ class Operation:
     def price_written(self) -> float:
         """The same of writing its block down; infinite if that saves no passes."""
         return 0.0 if self.form is not None else self._passes()[0] * self.price
+
+    @cached_property
+    def price_of_entry(self) -> float:
+        """What multiplying one entry of its block takes, if it is written down."""
+        is_plain = self.form is not None and all(t.value.node is None for t in self.form.terms)
+        return 1.0 if is_plain else float(_LISTED)
 
     def after(self, block: Block) -> Block | None:
         """Push a block through it; None if it cannot be applied forwards."""

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from funcnet.jacobian.elimination import Edge, EliminationGraph
-from funcnet.jacobian.operation import LISTED, Operation
+from funcnet.jacobian.operation import Operation
 
 __all__ = ["NAMES", "Order", "bottlenecks", "eliminate_in", "multiplications"]
 
@@ -95,7 +95,9 @@ class _Piece(NamedTuple):
         cols: The number of columns.
         entries: The number of entries.
         work: What applying it once takes; 0 for a block.
-        written: What writing it down takes; infinite where that is no better than applying it.
+        written: What writing it down takes; infinite where that is no better than applying it, 0
+            for a closed form.
+        price_of_entry: What multiplying one of its entries takes.
     """
 
     rows: int
@@ -103,18 +105,20 @@ class _Piece(NamedTuple):
     entries: float
     work: float = 0.0
     written: float = 0.0
+    price_of_entry: float = 1.0
 
 
 def _piece(edge: Edge) -> _Piece:
     if isinstance(edge, Operation):
-        return _Piece(*edge.shape, edge.nnz, edge.price, edge.price_written)
+        prices = edge.price, edge.price_written, edge.price_of_entry
+        return _Piece(*edge.shape, edge.nnz, *prices)
     return _Piece(*edge.shape, edge.nnz)
 
 
 def _price_of_sizes(outer: _Piece, inner: _Piece) -> float:
     multiplied = outer.entries * inner.entries / max(outer.cols, 1)
-    if outer.work or inner.work:
-        multiplied = LISTED * multiplied + outer.written + inner.written
+    multiplied *= max(outer.price_of_entry, inner.price_of_entry)
+    multiplied += outer.written + inner.written
     if outer.work and inner.work:
         applied = min(outer.rows, inner.cols) * (outer.work + inner.work)
         return min(
@@ -200,6 +204,7 @@ def _merged(edges: Sequence[Edge], *, stacked: bool = False) -> _Piece:
         sum(p.entries for p in pieces),
         max(p.work for p in pieces),
         sum(p.written for p in pieces),
+        max(p.price_of_entry for p in pieces),
     )
 
 

@@ -29,7 +29,7 @@ OF_EACH = (
     "sum_pool_dilated",
     "cumsum_middle",
     "cumsum_7",
-    "solve_from_the_right_True_1",
+    "solve_from_the_right_True_0",
     "solve_by_map",
     "fft_rows",
     "gather_rows",
