@@ -9,8 +9,8 @@ import jax
 from rich.progress import Progress
 
 from funcnet.cli.terminal import Output
-from funcnet.jacobian.calibration import calibrate as measure
-from funcnet.jacobian.pricing import MACHINES, VARIABLE, Machine
+from funcnet.jacobian.planning.calibration import calibrate as measure
+from funcnet.jacobian.planning.pricing import MACHINES, VARIABLE, Machine
 from funcnet.report import Column, Table, format_bytes, format_count, format_seconds
 from funcnet.training.saving import write_atomically
 

@@ -19,7 +19,7 @@ from funcnet.cost.function import Function
 from funcnet.cost.gradients import value_and_grad
 from funcnet.errors import ArgumentError
 from funcnet.jacobian import plan_jacobian
-from funcnet.jacobian.planner import JacobianMode
+from funcnet.jacobian.planning.planner import JacobianMode
 from funcnet.jaxprs import residuals
 
 __all__ = ["WAYS", "Inapplicable", "Way", "build_way", "check_ways"]

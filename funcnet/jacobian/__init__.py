@@ -16,14 +16,14 @@ from funcnet.jacobian.api import (
     plan_jacobian,
     value_and_jacobian,
 )
-from funcnet.jacobian.calibration import calibrate
 from funcnet.jacobian.checking import JacobianCheck, check_jacobian
 from funcnet.jacobian.hessians import hessian, hvp, plan_hessian
-from funcnet.jacobian.loading import load_plan
 from funcnet.jacobian.operator import JacobianOperator
-from funcnet.jacobian.plan import Plan
-from funcnet.jacobian.planner import Alternative
-from funcnet.jacobian.pricing import Machine
+from funcnet.jacobian.planning.calibration import calibrate
+from funcnet.jacobian.planning.loading import load_plan
+from funcnet.jacobian.planning.plan import Plan
+from funcnet.jacobian.planning.planner import Alternative
+from funcnet.jacobian.planning.pricing import Machine
 
 __all__ = [
     "Alternative",

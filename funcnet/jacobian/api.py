@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 
-from funcnet.jacobian.options import MAX_BYTES, AnyOutput, Options
-from funcnet.jacobian.outputs import Output
-from funcnet.jacobian.plan import Plan
-from funcnet.jacobian.planned import Planned
-from funcnet.jacobian.planner import JacobianMode
+from funcnet.jacobian.planning.options import MAX_BYTES, AnyOutput, Options
+from funcnet.jacobian.planning.outputs import Output
+from funcnet.jacobian.planning.plan import Plan
+from funcnet.jacobian.planning.planned import Planned
+from funcnet.jacobian.planning.planner import JacobianMode
 
 __all__ = ["jacobian", "jacobian_diagonal", "plan_jacobian", "value_and_jacobian"]
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError
-from funcnet.jacobian.options import Options
-from funcnet.jacobian.planned import Planned
-from funcnet.jacobian.planner import JacobianMode
+from funcnet.jacobian.planning.options import Options
+from funcnet.jacobian.planning.planned import Planned
+from funcnet.jacobian.planning.planner import JacobianMode
 
 __all__ = ["JacobianCheck", "check_jacobian"]
 

@@ -38,8 +38,8 @@ from funcnet.clock import interleaved, ratio, spread
 from funcnet.errors import FuncnetError
 from funcnet.jacobian import Plan, jacobian, plan_jacobian
 from funcnet.jacobian.linearization import linearized
-from funcnet.jacobian.options import Options
-from funcnet.jacobian.planned import Planned
+from funcnet.jacobian.planning.options import Options
+from funcnet.jacobian.planning.planned import Planned
 from funcnet.report import Cell, Column, Table, format_seconds
 from tests.benchmarks.jacobian_works import Work, works
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from funcnet.cli import main
-from funcnet.jacobian.pricing import load_machine
+from funcnet.jacobian.planning.pricing import load_machine
 
 
 def test_constants_are_shown_and_written(

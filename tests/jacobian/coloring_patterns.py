@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from funcnet.jacobian.coloring import Coloring
+from funcnet.jacobian.coloring.one_sided import Coloring
 
 
 class Pattern(NamedTuple):

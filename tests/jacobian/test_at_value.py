@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from funcnet.jacobian import hessian, jacobian, plan_hessian, plan_jacobian, value_and_jacobian
-from funcnet.jacobian.options import Options
-from funcnet.jacobian.planned import Planned
+from funcnet.jacobian.planning.options import Options
+from funcnet.jacobian.planning.planned import Planned
 from tests.jacobian.battery import BATTERY
 from tests.jacobian.cases import flat
 from tests.jacobian.random_programs import program

@@ -11,9 +11,15 @@ import numpy as np
 import pytest
 
 from funcnet.errors import ArgumentError, DTypeError, ShapeError
-from funcnet.jacobian import first_fit
-from funcnet.jacobian.bicoloring import color_both
-from funcnet.jacobian.coloring import Coloring, color_columns, color_rows, decompress, narrow
+from funcnet.jacobian.coloring import first_fit
+from funcnet.jacobian.coloring.one_sided import (
+    Coloring,
+    color_columns,
+    color_rows,
+    decompress,
+    narrow,
+)
+from funcnet.jacobian.coloring.two_sided import color_both
 from tests.jacobian.coloring_patterns import (
     Pattern,
     arrowhead,

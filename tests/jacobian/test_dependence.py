@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet.jacobian import jacobian, loops, plan_jacobian, supports
+from funcnet.jacobian import jacobian, plan_jacobian
+from funcnet.jacobian.sparsity import loops, supports
 from tests.jacobian.opaque_programs import PROGRAMS
 
 OF_EACH = (

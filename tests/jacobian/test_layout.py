@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet.jacobian.layout import Laid, add, contract, laid, multiply, plain, reshape, transpose
+from funcnet.jacobian.blocks.layout import (
+    Laid,
+    add,
+    contract,
+    laid,
+    multiply,
+    plain,
+    reshape,
+    transpose,
+)
 
 
 def drawn(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Laid, np.ndarray]:

@@ -8,9 +8,15 @@ import jax
 import pytest
 from jax.extend.core import Literal
 
-from funcnet.jacobian.elimination import EliminationGraph
-from funcnet.jacobian.orders import NAMES, bottlenecks, eliminate_in, multiplications, searched
-from funcnet.jacobian.terms import identity
+from funcnet.jacobian.blocks.terms import identity
+from funcnet.jacobian.elimination.graph import EliminationGraph
+from funcnet.jacobian.elimination.orders import (
+    NAMES,
+    bottlenecks,
+    eliminate_in,
+    multiplications,
+    searched,
+)
 from tests.jacobian.elimination_cases import ELIMINATION, EliminationCase
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from funcnet.errors import ArgumentError
 from funcnet.jacobian import Machine, calibrate, plan_jacobian
-from funcnet.jacobian.pricing import MACHINES, VARIABLE, load_machine, machine
-from funcnet.jacobian.values import Work
+from funcnet.jacobian.blocks.values import Work
+from funcnet.jacobian.planning.pricing import MACHINES, VARIABLE, load_machine, machine
 
 
 def test_seconds_are_traffic_arithmetic_and_steps() -> None:

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet.jacobian import compression, jacobian, load_plan, plan_hessian, plan_jacobian, planner
+from funcnet.jacobian import jacobian, load_plan, plan_hessian, plan_jacobian
+from funcnet.jacobian.elimination import compression
+from funcnet.jacobian.planning import planner
 from tests.jacobian.test_at_value import long_but_for
 from tests.jacobian.test_symmetric_compression import FUNCTIONS
 

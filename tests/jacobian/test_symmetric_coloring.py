@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from funcnet.errors import ArgumentError, ShapeError
-from funcnet.jacobian import symmetric_coloring
-from funcnet.jacobian.coloring import Coloring, decompress
-from funcnet.jacobian.symmetric_coloring import SymmetricOrder, color_acyclic, color_star
+from funcnet.jacobian.coloring import symmetric as symmetric_coloring
+from funcnet.jacobian.coloring.one_sided import Coloring, decompress
+from funcnet.jacobian.coloring.symmetric import SymmetricOrder, color_acyclic, color_star
 from tests.jacobian.coloring_patterns import (
     Pattern,
     arrowhead,

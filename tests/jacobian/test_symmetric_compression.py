@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from funcnet.jacobian import hessian, jacobian, plan_hessian, plan_jacobian
-from funcnet.jacobian.compression import best_coloring
+from funcnet.jacobian.elimination.compression import best_coloring
 from funcnet.jacobian.linearization import linearized
-from funcnet.jacobian.planner import Planner
+from funcnet.jacobian.planning.planner import Planner
 from tests.jacobian.test_at_value import long_but_for
 
 pytestmark = pytest.mark.usefixtures("x64")

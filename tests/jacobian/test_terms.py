@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnet.jacobian.composition import composed
-from funcnet.jacobian.consolidation import consolidated, listed
-from funcnet.jacobian.dense import columns_of, dense, from_dense, narrowed
-from funcnet.jacobian.terms import Block, Coord, Index, added, identity, make_term, spread
-from funcnet.jacobian.values import Env, Value, constant, evaluate, leaf
+from funcnet.jacobian.blocks.composition import composed
+from funcnet.jacobian.blocks.consolidation import consolidated, listed
+from funcnet.jacobian.blocks.dense import columns_of, dense, from_dense, narrowed
+from funcnet.jacobian.blocks.terms import Block, Coord, Index, added, identity, make_term, spread
+from funcnet.jacobian.blocks.values import Env, Value, constant, evaluate, leaf
 
 NUMBERS = Env(lambda atom: atom, jnp.float32)
 EXTENTS = (1, 2, 6, 12, 24)

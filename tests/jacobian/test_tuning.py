@@ -15,9 +15,9 @@ from funcnet.jacobian import (
     jacobian,
     plan_hessian,
     plan_jacobian,
-    tuning,
     value_and_jacobian,
 )
+from funcnet.jacobian.planning import tuning
 
 X = np.linspace(-1.0, 1.0, 12, dtype=np.float32)
 W = np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32) / 4

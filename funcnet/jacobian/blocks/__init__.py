@@ -1,0 +1,1 @@
+"""Structured blocks, their products and sums, and how they are written out."""

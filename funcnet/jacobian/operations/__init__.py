@@ -1,0 +1,1 @@
+"""The Jacobian of each linear operation that has a structure."""

@@ -1,0 +1,1 @@
+"""Which results depend on which operands, where no closed form says so."""
