@@ -1,6 +1,7 @@
 """Jacobians by every way there is: ours, `jax.jacfwd`, `jax.jacrev`, asdex and sparsejac.
 
     python -m tests.benchmarks.jacobians [PROGRAM ...] [--random 100] [--seconds 2] [--json FILE]
+    python -m tests.benchmarks.jacobians --read FILE [--markdown]
 
 measures the programs of `tests/jacobian/battery.py` at their full size, the four elimination cases,
 ADBench's four objectives and random programs. All ways to one form of a result take turns in one
@@ -18,12 +19,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,13 @@ import numpy as np
 from jax.experimental.sparse import BCOO
 from rich.progress import Progress
 
-from funcnet.clock import interleaved, ratio, spread
+from funcnet.clock import interleaved
 from funcnet.errors import FuncnetError
 from funcnet.jacobian import Plan, jacobian, plan_jacobian
 from funcnet.jacobian.linearization import linearized
 from funcnet.jacobian.planning.options import Options
 from funcnet.jacobian.planning.planned import Planned
-from funcnet.report import Cell, Column, Table, format_seconds
+from tests.benchmarks.jacobian_results import Result, markdown, read, summary, table, write
 from tests.benchmarks.jacobian_works import Work, works
 
 
@@ -60,45 +59,6 @@ COLORED = 200_000
 COMPARED = 1 << 25
 """Sparsejac colours in Python: not tried with more nonzeros than this; larger Jacobians are
 not compared."""
-
-
-@dataclass
-class Result:
-    """The seconds of each way, in each round or of one call, and those of planning.
-
-    Our way by default is called `ours`, others are called as what is asked for; `tuned` is the name
-    of the one that `autotune=True` takes.
-    """
-
-    name: str
-    output: str
-    shape: tuple[int, int]
-    nonzeros: int
-    chosen: str
-    planning: float
-    tuned: str = "ours"
-    setup: float | None = None
-    samples: dict[str, list[float]] = field(default_factory=dict)
-
-    def seconds(self, way: str) -> float:
-        return spread(self.samples[way]).median
-
-    def fastest(self, ways: Iterable[str]) -> str | None:
-        """By every other round: in the rest, its luck in these does not count."""
-        return min(ways, key=lambda way: spread(self.samples[way][::2]).median, default=None)
-
-    @property
-    def peers(self) -> list[str]:
-        return [w for w in self.samples if not w.startswith("ours")]
-
-    def over(self, other: str | None, way: str = "ours") -> float | None:
-        """The time of a way over that of another, in the same rounds if both were in them."""
-        if other is None:
-            return None
-        mine, theirs = self.samples[way], self.samples[other]
-        if min(len(mine), len(theirs)) > 1:
-            return ratio(mine[1::2], theirs[1::2]).median
-        return self.seconds(way) / self.seconds(other)
 
 
 def our_ways(work: Work, plan: Plan, result: Result) -> dict[str, Callable[..., Any]]:
@@ -232,56 +192,6 @@ def told(name: str, way: str, error: Exception) -> None:
     print(f"{name}: no {way}: {type(error).__name__}: {str(error).splitlines()[0][:90]}")
 
 
-def table(results: list[Result]) -> Table:
-    """A row for each result."""
-
-    def ratio_text(value: float) -> str:
-        return f"{value:.2f}"
-
-    columns = [
-        Column("program"),
-        Column("form"),
-        Column("shape"),
-        Column("nonzeros"),
-        Column("chosen"),
-        Column("takes", format_seconds),
-        Column("fastest"),
-        Column("takes", format_seconds),
-        Column("ratio", ratio_text),
-        Column("tuned", ratio_text),
-        Column("fastest peer"),
-        Column("takes", format_seconds),
-        Column("ratio", ratio_text),
-        Column("planning", format_seconds),
-        Column("asdex plans", format_seconds),
-    ]
-    rows: list[list[Cell]] = []
-    for r in results:
-        best, peer = r.fastest(r.samples), r.fastest(r.peers)
-        shape = f"{r.shape[0]} x {r.shape[1]}"
-        rows.append([r.name, r.output, shape, r.nonzeros, r.chosen, r.seconds("ours")])
-        rows[-1] += [best, r.seconds(best) if best else None, r.over(best), r.over(best, r.tuned)]
-        rows[-1] += [peer, r.seconds(peer) if peer else None, r.over(peer), r.planning, r.setup]
-    return Table(columns, rows)
-
-
-def summary(results: list[Result]) -> str:
-    """The worst ratio and the geometric mean, to all ways and to the peers."""
-    lines: list[str] = []
-    for what, ours, among in (
-        ("the default over the fastest of all ways", lambda r: "ours", lambda r: [*r.samples]),
-        ("autotune over the fastest of all ways", lambda r: r.tuned, lambda r: [*r.samples]),
-        ("the default over the fastest of peers", lambda r: "ours", lambda r: r.peers),
-    ):
-        ratios = {f"{r.name}, {r.output}": r.over(r.fastest(among(r)), ours(r)) for r in results}
-        known = {name: value for name, value in ratios.items() if value is not None}
-        if known:
-            mean = math.exp(np.mean(np.log(list(known.values()))))
-            worst = max(known, key=known.__getitem__)
-            lines.append(f"{what}: geometric mean {mean:.3f}, worst {known[worst]:.2f} ({worst})")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -291,7 +201,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--seconds", type=float, default=2.0, help="at most about so long a row")
     parser.add_argument("--json", type=Path, help="also write all samples to this file")
+    parser.add_argument("--read", type=Path, help="measure nothing; show what is in this file")
+    parser.add_argument("--markdown", action="store_true", help="show it as a page does")
     options = parser.parse_args()
+    results = measured(options) if options.read is None else read(options.read)
+    print(markdown(results) if options.markdown else table(results))
+    print(f"\n{summary(results)}")
+
+
+def measured(options: argparse.Namespace) -> list[Result]:
+    """Measure what is asked for."""
     warnings.filterwarnings("ignore", module="asdex")
     chosen = [
         (name, make)
@@ -311,10 +230,9 @@ def main() -> None:
                 also = measure(name, sparse, options.rounds, options.seconds)
                 results += [] if also is None else [also]
             if options.json is not None:
-                options.json.write_text(json.dumps([asdict(r) for r in results]))
+                write(options.json, results)
             jax.clear_caches()
-    print(table(results))
-    print(f"\n{summary(results)}")
+    return results
 
 
 if __name__ == "__main__":
