@@ -116,7 +116,7 @@ def summary(results: list[Result]) -> str:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The same for a page: milliseconds of each library, and ours over the fastest of the rest."""
+    """The same for a page: milliseconds of each library, ours over the fastest of the rest."""
     lines = [
         "| program | form | shape | nonzeros | ours | jacfwd | jacrev | asdex | sparsejac | ratio |",
         "|---|---|---|---|---|---|---|---|---|---|",
