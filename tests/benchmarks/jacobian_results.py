@@ -118,8 +118,8 @@ def summary(results: list[Result]) -> str:
 def markdown(results: Sequence[Result]) -> str:
     """The same for a page: milliseconds of each library, ours over the fastest of the rest."""
     lines = [
-        "| program | form | shape | nonzeros | ours | jacfwd | jacrev | asdex | sparsejac | ratio |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| program | form | size | nonzeros | ours | jacfwd | jacrev | asdex | sparsejac | ratio |",
+        "|---" * 10 + "|",
     ]
     for r in results:
         peers = [[w for w in r.peers if w.startswith(n)] for n in ("jacf", "jacr", "asd", "spar")]

@@ -25,7 +25,7 @@ from funcnet.jacobian.blocks.terms import Block, Index, Term, make_term
 from funcnet.jacobian.blocks.values import constant, leaf
 from funcnet.jacobian.linearization import LinearProgram, aval_of
 
-__all__ = ["Window", "convolution", "cumulative_sum", "window_block", "window_sum"]
+__all__ = ["Piece", "Window", "convolution", "cumulative_sum", "window_block", "window_sum"]
 
 _MOST_TERMS = 32
 """More terms than this are no simplification."""
