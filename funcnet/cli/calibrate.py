@@ -54,6 +54,7 @@ def _table(found: Machine) -> Table:
         ("memory traffic", *(f"{format_bytes(m.bytes_per_second)}/s" for m in (found, shipped))),
         ("arithmetic", *(f"{format_count(m.flops_per_second)}FLOP/s" for m in (found, shipped))),
         ("a step", *(format_seconds(m.step) for m in (found, shipped))),
+        ("an entry by its place", *(format_seconds(m.scatter) for m in (found, shipped))),
     ]
     headings = ["", f"this machine ({jax.default_backend()})", "shipped"]
     return Table([Column(h) for h in headings], rows)

@@ -125,7 +125,7 @@ def test_few_passes_where_few_colors_are_enough() -> None:
         return jax.lax.map(lambda row: row / (1 + row[::-1] ** 2), x)
 
     x = jax.ShapeDtypeStruct((500, 6), np.float64)
-    plan = plan_jacobian(f, x)
+    plan = plan_jacobian(f, x, output="bcoo")
     assert plan.nnz == 500 * 12
     assert plan.chosen.work.entries < 200 * 500 * 6
 

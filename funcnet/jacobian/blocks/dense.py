@@ -12,8 +12,8 @@ import numpy as np
 from jax import lax
 
 from funcnet.jacobian.blocks.composition import composed
-from funcnet.jacobian.blocks.terms import Block, Coord, Index, Term, make_term, spread
-from funcnet.jacobian.blocks.values import Value, Work, computed, constant, total, written
+from funcnet.jacobian.blocks.terms import Block, Coord, Index, Term, is_identity, make_term, spread
+from funcnet.jacobian.blocks.values import Value, Work, computed, constant, leaf, total, written
 
 __all__ = ["columns_of", "dense", "from_dense", "from_stack", "gathered", "narrowed"]
 
@@ -21,8 +21,8 @@ __all__ = ["columns_of", "dense", "from_dense", "from_stack", "gathered", "narro
 def dense(block: Block) -> Value:
     """The entries of a block as a full matrix.
 
-    Terms that fill the matrix are only rearranged. All others are scattered into zeros, or into
-    the sum of those, which costs hardly more than writing the zeros.
+    Terms that fill the matrix are only rearranged. Few others are scattered into zeros, or into the
+    sum of those, which costs hardly more than writing the zeros; many are picked place by place.
 
     Args:
         block: The block.
@@ -31,6 +31,8 @@ def dense(block: Block) -> Value:
         A value with an axis for the rows and one for the columns.
     """
     shape = block.shape
+    if is_identity(block):
+        return leaf(shape, lambda env: jnp.eye(shape[0], dtype=env.dtype))
     full, sparse = [], []
     for t in block.terms:
         order = _filling_order(t, shape)
@@ -45,6 +47,9 @@ def dense(block: Block) -> Value:
     places = [t.rows() * shape[1] + t.cols() for t in sparse]
     unique = [_differ(p) for p in places]
     apart = not base and all(unique) and _differ(np.concatenate(places))
+    count = sum(_windows(t) for t in sparse)
+    if apart and _SCATTERED * count > math.prod(shape):
+        return _picked(sparse, np.concatenate(places), shape)
     puts = [_put(t, shape, each) for t, each in zip(sparse, unique, strict=True)]
 
     def make(*arrays: Any) -> Any:
@@ -54,7 +59,26 @@ def dense(block: Block) -> Value:
         return out
 
     moved = math.prod(shape) + 2 * sum(t.nnz for t in sparse)
-    return computed(shape, make, [*base, *(p.entries for p in puts)], Work(0, moved))
+    work = Work(0, moved, scattered=count)
+    return computed(shape, make, [*base, *(p.entries for p in puts)], work)
+
+
+def _picked(terms: Sequence[Term], places: np.ndarray, shape: tuple[int, int]) -> Value:
+    """A matrix that is read from a list of entries, place by place, and a zero behind them."""
+    size = math.prod(shape)
+    source = np.full(size, len(places), np.int32)
+    source[places] = np.arange(len(places), dtype=np.int32)
+    entries = [written(t.value, t.extents).reshaped((t.nnz,)) for t in terms]
+
+    def make(*arrays: Any) -> Any:
+        listed = jnp.concatenate([*arrays, jnp.zeros(1, arrays[0].dtype)])
+        return listed.at[source].get(mode="promise_in_bounds").reshape(shape)
+
+    return computed(shape, make, entries, Work(0, 2 * size + 2 * len(places)))
+
+
+_SCATTERED = 16
+"""On processors, writing to a place from a list takes so many times as long as reading from one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +136,15 @@ def _put(term: Term, shape: tuple[int, int], unique: bool) -> _Put:
         bool(across),
         hints,
     )
+
+
+def _windows(term: Term) -> int:
+    """In how many windows a term is written."""
+    inside = [
+        next((i.extent for i in term.indices if _is((i.row, i.col), step)), 1)
+        for step in ((1, 0), (0, 1))
+    ]
+    return term.nnz // math.prod(inside)
 
 
 def _is(step: tuple[Coord, Coord], wanted: tuple[int, int]) -> bool:

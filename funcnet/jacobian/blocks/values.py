@@ -70,17 +70,20 @@ class Work:
         entries: Entries of arrays that are read and written.
         multiplications: Those of two numbers that both depend on the arguments, the count by which
             elimination orders are compared.
+        scattered: Entries, or windows of them, that are written one by one to places from a list.
     """
 
     flops: int = 0
     entries: int = 0
     multiplications: int = 0
+    scattered: int = 0
 
     def __add__(self, other: Work) -> Work:
         return Work(
             self.flops + other.flops,
             self.entries + other.entries,
             self.multiplications + other.multiplications,
+            self.scattered + other.scattered,
         )
 
 
@@ -210,7 +213,8 @@ class Value:
             sums = jnp.zeros((count, *front.shape[1:]), x.dtype).at[where].add(front)
             return jnp.moveaxis(sums, 0, axis)
 
-        return self._step(_with(self.shape, axis, count), make, flops=math.prod(self.shape))
+        size = math.prod(self.shape)
+        return self._step(_with(self.shape, axis, count), make, flops=size, scattered=size)
 
     def _step(
         self,
@@ -218,11 +222,13 @@ class Value:
         make: Callable[[Any], Any],
         *,
         flops: int = 0,
+        scattered: int = 0,
     ) -> Value:
         shape = tuple(shape)
         if self.node is None:
             return Value(shape if math.prod(shape) == 1 else (1,) * len(shape), self.scale)
-        node = Recipe(make, (self.node,), shape, Work(flops, 2 * math.prod(shape)))
+        work = Work(flops, 2 * math.prod(shape), scattered=scattered)
+        node = Recipe(make, (self.node,), shape, work)
         return Value(shape, self.scale, node)
 
 

@@ -1,7 +1,8 @@
 """Measuring the constants by which ways to a Jacobian are priced.
 
-Three small programs tell them apart: a pass over an array that fits in no cache, a product of
-matrices that fit in one, and a row of products so small that starting them is all they take.
+Four small programs tell them apart: a pass over an array that fits in no cache, a product of
+matrices that fit in one, a row of products so small that starting them is all they take, and
+entries written to places all over an array.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _PASS = 1 << 23
 _MATRIX = 512
 _TINY = 4
 _CHAIN = 64
-"""Entries of the long array, rows of the matrix and of the tiny ones, products in the row."""
+_SPREAD = 1 << 16
+"""Entries of the long array, rows of the matrix and of the tiny ones, products in the row, and
+entries that are written one by one."""
 
 _ROUNDS = 200
 """The most rounds that are taken."""
@@ -56,15 +59,21 @@ def calibrate(seconds: float = 3.0, on_round: Callable[[int, int], None] | None 
         (jax.jit(lambda x: x @ x), matrix),
         (jax.jit(lambda x: _row(x, _CHAIN)), tiny),
         (jax.jit(lambda x: _row(x, 0)), tiny),
+        (jax.jit(_spread), jnp.ones(_SPREAD)),
     ]
     calls = [partial(f, x) for f, x in programs]
     samples = interleaved(calls, _ROUNDS, seconds, on_round)
-    moving, multiplying, chain, nothing = (spread(taken).median for taken in samples)
+    moving, multiplying, chain, nothing, writing = (spread(taken).median for taken in samples)
     return Machine(
         bytes_per_second=2 * long.nbytes / moving,
         flops_per_second=2 * _MATRIX**3 / multiplying,
         step=max(chain - nothing, 1e-9) / _CHAIN,
+        scatter=writing / _SPREAD,
     )
+
+
+def _spread(x: Any) -> Any:
+    return jnp.zeros(4 * _SPREAD).at[4 * jnp.arange(_SPREAD)].set(x, unique_indices=True)
 
 
 def _row(x: Any, count: int) -> Any:

@@ -284,7 +284,9 @@ def make_plan(
         _check_size(function, call, options.max_bytes)
     if output == "diagonal":
         _check_square(function, call)
-    planner = Planner(program, call.out_avals, call.itemsize, colorist, symmetric)
+    planner = Planner(
+        program, call.out_avals, call.itemsize, colorist, symmetric, full=output == "dense"
+    )
     known = None
     if options.pattern is not None:
         shape = sum(planner.rows), sum(planner.cols)

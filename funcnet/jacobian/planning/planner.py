@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from funcnet.errors import ArgumentError
+from funcnet.jacobian.blocks.dense import dense
 from funcnet.jacobian.blocks.terms import Block
-from funcnet.jacobian.blocks.values import Work, work_of
+from funcnet.jacobian.blocks.values import Value, Work, work_of
 from funcnet.jacobian.coloring.one_sided import Coloring
 from funcnet.jacobian.elimination.bundle import Bundle
 from funcnet.jacobian.elimination.compression import Colorist, compressed
@@ -78,6 +79,7 @@ class Planner:
         itemsize: The bytes of an entry.
         colorist: Who colours patterns.
         symmetric: Whether the Jacobian is symmetric; asked where that matters.
+        full: Whether it is wanted as a full array.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class Planner:
         itemsize: int,
         colorist: Colorist | None = None,
         symmetric: Callable[[], bool] = lambda: False,
+        *,
+        full: bool = False,
     ) -> None:
-        self.program, self.itemsize = program, itemsize
+        self.program, self.itemsize, self._full = program, itemsize, full
         self.colorist, self._is_symmetric = colorist or Colorist(), symmetric
         self.rows = [math.prod(a.shape) for a in avals]
         self.cols = [v.aval.size for v in program.inputs]
@@ -191,11 +195,16 @@ class Planner:
     def _alternative(
         self, mode: JacobianMode, order: str, passes: int, blocks: Blocks
     ) -> Alternative:
-        values = [t.value for row in blocks for b in row for t in b.terms]
+        every = [b for row in blocks for b in row]
+        values = [dense(b) for b in every] if self._full else _entries(every)
         work, steps = work_of(values)
         return Alternative(
             mode, order, passes, blocks, work, machine().seconds(work, steps, self.itemsize)
         )
+
+
+def _entries(blocks: Sequence[Block]) -> list[Value]:
+    return [t.value for b in blocks for t in b.terms]
 
 
 def alternatives(

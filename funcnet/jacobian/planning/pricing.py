@@ -1,10 +1,11 @@
 """What a way of computing a Jacobian is expected to take, in seconds.
 
-Most of it is moving bytes: arithmetic hides behind that unless matrices are multiplied, and each
-step has a price of its own, however small its arrays. Three constants for each back end say how
-fast these are; they need not be exact to rank the ways, and the same shapes always give the same
-choice. Whoever wants those of their own machine measures them once (``funcnet calibrate``) and
-names the file in the environment variable ``FUNCNET_MACHINE``.
+Most of it is moving bytes: arithmetic hides behind that unless matrices are multiplied, each step
+has a price of its own, however small its arrays, and so has each entry that is written to a place
+from a list. Four constants for each back end say how fast these are; they need not be exact to rank
+the ways, and the same shapes always give the same choice. Whoever wants those of their own machine
+measures them once (``funcnet calibrate``) and names the file in the environment variable
+``FUNCNET_MACHINE``.
 """
 
 from __future__ import annotations
@@ -35,16 +36,19 @@ class Machine:
         bytes_per_second: Memory traffic.
         flops_per_second: Arithmetic in matrix products.
         step: Seconds that a step takes before it moves anything.
+        scatter: Seconds for each entry, or window, that is written to a place from a list.
     """
 
     bytes_per_second: float
     flops_per_second: float
     step: float
+    scatter: float
 
     def seconds(self, work: Work, steps: int, itemsize: int) -> float:
         """The predicted time of so much work in so many steps."""
         moved = work.entries * itemsize / self.bytes_per_second
-        return moved + work.flops / self.flops_per_second + steps * self.step
+        started = steps * self.step + work.scattered * self.scatter
+        return moved + work.flops / self.flops_per_second + started
 
     def to_json(self) -> str:
         """The constants as text that :func:`load_machine` reads."""
@@ -52,9 +56,9 @@ class Machine:
 
 
 MACHINES = {
-    "cpu": Machine(8e9, 6e10, 5e-7),
-    "gpu": Machine(1e12, 1e13, 3e-6),
-    "tpu": Machine(6e11, 5e13, 2e-6),
+    "cpu": Machine(8e9, 6e10, 5e-7, 2e-8),
+    "gpu": Machine(1e12, 1e13, 3e-6, 1e-10),
+    "tpu": Machine(6e11, 5e13, 2e-6, 1e-9),
 }
 """Round numbers for a few cores, a data-centre GPU and a TPU core."""
 
