@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from funcnet.jacobian.blocks.composition import composed
+from funcnet.jacobian.blocks.layout import Laid
 from funcnet.jacobian.blocks.terms import Block, Coord, Index, Term, is_identity, make_term, spread
 from funcnet.jacobian.blocks.values import Value, Work, computed, constant, leaf, total, written
 
@@ -32,7 +33,8 @@ def dense(block: Block) -> Value:
     """
     shape = block.shape
     if is_identity(block):
-        return leaf(shape, lambda env: jnp.eye(shape[0], dtype=env.dtype))
+        # Its transpose is the same, and columns are pushed one behind the other.
+        return leaf(shape, lambda env: Laid(jnp.eye(shape[0], dtype=env.dtype), (1, 0)))
     full, sparse = [], []
     for t in block.terms:
         order = _filling_order(t, shape)
@@ -51,6 +53,8 @@ def dense(block: Block) -> Value:
     if apart and _SCATTERED * count > math.prod(shape):
         return _picked(sparse, np.concatenate(places), shape)
     puts = [_put(t, shape, each) for t, each in zip(sparse, unique, strict=True)]
+    if apart:
+        puts = [*(p for p in puts if p.height or p.width), *_together(puts, shape)]
 
     def make(*arrays: Any) -> Any:
         out = arrays[0] if base else jnp.zeros(shape, arrays[0].dtype)
@@ -136,6 +140,20 @@ def _put(term: Term, shape: tuple[int, int], unique: bool) -> _Put:
         bool(across),
         hints,
     )
+
+
+def _together(puts: Sequence[_Put], shape: tuple[int, int]) -> list[_Put]:
+    """All single entries as one list."""
+    single = [p for p in puts if not p.height and not p.width]
+    if len(single) < 2:
+        return single
+    starts = np.concatenate([p.starts for p in single])
+    entries = [p.entries for p in single]
+    size = len(starts)
+    value = computed((size,), lambda *xs: jnp.concatenate(xs), entries, Work(0, 2 * size))
+    ordered = bool(np.all(np.diff(starts[:, 0].astype(np.int64) * shape[1] + starts[:, 1]) >= 0))
+    hints = {"indices_are_sorted": ordered, "unique_indices": True}
+    return [_Put(value, starts, height=False, width=False, hints=hints)]
 
 
 def _windows(term: Term) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from funcnet.jacobian.blocks.dense import columns_of, dense, from_dense, from_stack, gathered
+from funcnet.jacobian.blocks.layout import Laid
 from funcnet.jacobian.blocks.terms import Block, identity, is_identity
 from funcnet.jacobian.blocks.values import Recipe, Value, Work, computed
 from funcnet.jacobian.coloring.one_sided import color_columns
@@ -217,10 +218,11 @@ class Bundle:
         def make(*arrays: Any) -> list[Any]:
             matrices, known = arrays[: len(places)], arrays[len(places) :]
             vectors = [
-                matrix.reshape(*aval.shape, count).astype(aval.dtype)
+                matrix.T.reshape(count, *aval.shape).astype(aval.dtype)
                 for matrix, aval in zip(matrices, avals, strict=True)
             ]
-            each = jax.vmap(lambda *xs: apply(places, known, xs), in_axes=-1, out_axes=-1)
+            # One behind the other, as loops and sums along an axis like them best.
+            each = jax.vmap(lambda *xs: apply(places, known, xs))
             return [y.astype(matrices[0].dtype) for y in each(*vectors)]
 
         work = Work(self.work.flops * count, self.work.entries * count)
@@ -233,8 +235,9 @@ class Bundle:
         ]
 
 
-def _picked(which: int, shape: tuple[int, ...], made: Sequence[Any]) -> Any:
-    return made[which].reshape(shape)
+def _picked(which: int, shape: tuple[int, int], made: Sequence[Any]) -> Any:
+    """One of the results, a matrix whose columns lie one behind the other."""
+    return Laid(made[which].reshape(shape[::-1]), (1, 0))
 
 
 def _colors(supports: Sequence[Support | None], count: int) -> np.ndarray | None:
