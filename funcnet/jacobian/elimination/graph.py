@@ -28,10 +28,14 @@ from funcnet.jacobian.linearization import LinearProgram, aval_of
 from funcnet.jacobian.operations.table import block_of, form_of
 from funcnet.jacobian.sparsity.dependence import Dependence
 
-__all__ = ["Edge", "EliminationGraph", "graph_of"]
+__all__ = ["Edge", "EliminationGraph", "OverBudgetError", "graph_of"]
 
 Edge: TypeAlias = "Block | Operation"
 """What stands on an edge: a block, or an operation that is not written down."""
+
+
+class OverBudgetError(Exception):
+    """An order of elimination takes more products than it may."""
 
 
 class EliminationGraph:
@@ -42,12 +46,15 @@ class EliminationGraph:
         succs: For each vertex, the same edges by where they lead to.
         inputs: The vertices of the inputs.
         outputs: The vertices of the outputs.
+        products: How many pairs of terms were multiplied so far.
+        budget: After so many, elimination is given up.
     """
 
     def __init__(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         self.preds: dict[int, dict[int, Edge]] = {}
         self.succs: dict[int, dict[int, Edge]] = {}
         self.inputs, self.outputs = list(inputs), list(outputs)
+        self.products, self.budget = 0, math.inf
 
     def copy(self) -> EliminationGraph:
         """Another graph with the same edges."""
@@ -80,11 +87,18 @@ class EliminationGraph:
                 self._remove(v)
 
     def eliminate(self, v: int) -> None:
-        """Replace all paths through a vertex by edges around it."""
+        """Replace all paths through a vertex by edges around it.
+
+        Raises:
+            OverBudgetError: If that has taken too many products by now.
+        """
+        if self.products > self.budget:
+            raise OverBudgetError
         arriving, leaving = self.preds.get(v, {}), self.succs.get(v, {})
         self._remove(v)
         for u, inner in arriving.items():
             for w, outer in leaving.items():
+                self.products += _terms(outer) * _terms(inner)
                 self.connect(u, w, chained(outer, inner))
 
     def _remove(self, v: int) -> None:
@@ -128,6 +142,10 @@ def chained(outer: Edge, inner: Edge) -> Edge:
     if result is None:
         result = composed(_written(outer), _written(inner))
     return consolidated(result)
+
+
+def _terms(edge: Edge) -> int:
+    return len(edge.terms) if isinstance(edge, Block) else 1
 
 
 def _pays_written(operation: Operation, block: Block, passes: int, middle: int) -> bool:

@@ -30,17 +30,24 @@ the cheapest way to multiply the pieces between bottlenecks; what a short search
 NAMES: tuple[Order, ...] = get_args(Order)
 
 
-def eliminate_in(graph: EliminationGraph, order: Order) -> EliminationGraph:
+def eliminate_in(
+    graph: EliminationGraph, order: Order, budget: float = math.inf
+) -> EliminationGraph:
     """Eliminate all inner vertices of a copy of a graph.
 
     Args:
         graph: The graph, which stays as it is.
         order: The name of an order.
+        budget: The most pairs of terms that may be multiplied.
 
     Returns:
         A graph of inputs and outputs alone.
+
+    Raises:
+        OverBudgetError: If the order takes more.
     """
     done = graph.copy()
+    done.budget = budget
     _ORDERS[order](done)
     return done
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -15,7 +15,7 @@ from funcnet.jacobian.blocks.values import Value, Work, work_of
 from funcnet.jacobian.coloring.one_sided import Coloring
 from funcnet.jacobian.elimination.bundle import Bundle
 from funcnet.jacobian.elimination.compression import Colorist, compressed
-from funcnet.jacobian.elimination.graph import EliminationGraph, graph_of
+from funcnet.jacobian.elimination.graph import EliminationGraph, OverBudgetError, graph_of
 from funcnet.jacobian.elimination.orders import NAMES, Order, bottlenecks, eliminate_in
 from funcnet.jacobian.linearization import LinearProgram
 from funcnet.jacobian.planning.pricing import machine
@@ -30,6 +30,11 @@ for each colour; local Jacobians multiplied in a planned order."""
 
 _MOST_VERTICES = 4000
 """Graphs with more vertices are not eliminated unless asked for: compiling would take minutes."""
+
+_FEW_PRODUCTS = 100
+_MORE_PRODUCTS = 1.5
+"""An order is given up once it took so many products of terms, and so many times those of another:
+it will not be the best, and planning takes time."""
 
 _COMPRESSED = 0.5
 """A Jacobian that takes more than this part of its rows or columns is not compressed unasked."""
@@ -122,6 +127,17 @@ class Planner:
         """Local Jacobians multiplied in an order."""
         found = eliminate_in(self.graph, order).jacobian()
         return self._alternative("eliminate", order, 0, self._complete(found))
+
+    def in_orders(self, orders: Sequence[Order]) -> Iterator[Alternative]:
+        """All orders that take not many more products than those before them."""
+        budget = math.inf
+        for order in orders:
+            try:
+                done = eliminate_in(self.graph, order, budget)
+            except OverBudgetError:
+                continue
+            budget = min(budget, max(_FEW_PRODUCTS, _MORE_PRODUCTS * done.products))
+            yield self._alternative("eliminate", order, 0, self._complete(done.jacobian()))
 
     def forward(self) -> Alternative | None:
         """One pass for each entry of the inputs."""
@@ -241,7 +257,7 @@ def alternatives(
         found = [planner.reverse()]
     elif mode == "eliminate" or len(planner.program.equations) <= _MOST_VERTICES:
         orders = [o for o in NAMES if o == order] or planner.orders
-        found = [planner.eliminated(o) for o in orders]
+        found = [*planner.in_orders(orders)]
         if mode == "auto" and order == "auto" and thorough:
             found += [planner.forward(), planner.reverse()]
     else:
