@@ -50,7 +50,7 @@ def dense(block: Block) -> Value:
     unique = [_differ(p) for p in places]
     apart = not base and all(unique) and _differ(np.concatenate(places))
     count = sum(_windows(t) for t in sparse)
-    if apart and _SCATTERED * count > math.prod(shape):
+    if apart and math.prod(shape) <= min(_SCATTERED * count, _LARGEST_PICKED):
         return _picked(sparse, np.concatenate(places), shape)
     puts = [_put(t, shape, each) for t, each in zip(sparse, unique, strict=True)]
     if apart:
@@ -83,6 +83,9 @@ def _picked(terms: Sequence[Term], places: np.ndarray, shape: tuple[int, int]) -
 
 _SCATTERED = 16
 """On processors, writing to a place from a list takes so many times as long as reading from one."""
+
+_LARGEST_PICKED = 1 << 22
+"""In larger matrices, a place to read from for each entry would be too long a list."""
 
 
 @dataclass(frozen=True, eq=False)
