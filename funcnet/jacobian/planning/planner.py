@@ -47,7 +47,7 @@ Blocks: TypeAlias = list[list[Block]]
 """A row for each output, a column for each input."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Alternative:
     """One way to compute a Jacobian, and what it is expected to take.
 
@@ -68,6 +68,9 @@ class Alternative:
     work: Work
     seconds: float
     colored: tuple[Pattern, Coloring] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Alternative: {self.name}, {self.seconds:.2g} s>"
 
     @property
     def name(self) -> str:
