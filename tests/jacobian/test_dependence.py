@@ -11,6 +11,7 @@ import pytest
 
 from funcnet.jacobian import jacobian, plan_jacobian
 from funcnet.jacobian.sparsity import loops, supports
+from funcnet.jaxprs import equations
 from tests.jacobian.opaque_programs import PROGRAMS
 
 OF_EACH = (
@@ -128,6 +129,21 @@ def test_few_passes_where_few_colors_are_enough() -> None:
     plan = plan_jacobian(f, x, output="bcoo")
     assert plan.nnz == 500 * 12
     assert plan.chosen.work.entries < 200 * 500 * 6
+
+
+def test_an_operation_is_written_down_from_the_side_that_is_cheaper() -> None:
+    """As many passes of rows as of columns: the transpose of picking adds to places of a list, and
+    what comes column by column has to be turned over."""
+    x = jnp.linspace(1.0, -1.0, 100)
+    sorting = equations(jax.make_jaxpr(jacobian(jnp.sort))(x))
+    assert not any(e.name.startswith("scatter") for e in sorting)
+
+    def chosen(x: Any) -> Any:
+        branches = [lambda x: x * x, jnp.cumsum, lambda x: jnp.roll(x, 1)]
+        return jax.lax.switch(jnp.argmax(x), branches, x)
+
+    choosing = equations(jax.make_jaxpr(jacobian(chosen))(x))
+    assert [e.eqn.params["reverse"] for e in choosing if e.name == "cumsum"] == [True]
 
 
 def test_cotangents_of_a_loss_go_through_a_convolution_as_they_are() -> None:

@@ -22,8 +22,8 @@ __all__ = ["columns_of", "dense", "from_dense", "from_stack", "gathered", "narro
 def dense(block: Block) -> Value:
     """The entries of a block as a full matrix.
 
-    Terms that fill the matrix are only rearranged. Few others are scattered into zeros, or into the
-    sum of those, which costs hardly more than writing the zeros; many are picked place by place.
+    Terms that fill the matrix are only rearranged. Others are scattered into zeros, or into the sum
+    of those, which costs hardly more than writing the zeros.
 
     Args:
         block: The block.
@@ -50,8 +50,6 @@ def dense(block: Block) -> Value:
     unique = [_differ(p) for p in places]
     apart = not base and all(unique) and _differ(np.concatenate(places))
     count = sum(_windows(t) for t in sparse)
-    if apart and math.prod(shape) <= min(_SCATTERED * count, _LARGEST_PICKED):
-        return _picked(sparse, np.concatenate(places), shape)
     puts = [_put(t, shape, each) for t, each in zip(sparse, unique, strict=True)]
     if apart:
         puts = [*(p for p in puts if p.height or p.width), *_together(puts, shape)]
@@ -65,27 +63,6 @@ def dense(block: Block) -> Value:
     moved = math.prod(shape) + 2 * sum(t.nnz for t in sparse)
     work = Work(0, moved, scattered=count)
     return computed(shape, make, [*base, *(p.entries for p in puts)], work)
-
-
-def _picked(terms: Sequence[Term], places: np.ndarray, shape: tuple[int, int]) -> Value:
-    """A matrix that is read from a list of entries, place by place, and a zero behind them."""
-    size = math.prod(shape)
-    source = np.full(size, len(places), np.int32)
-    source[places] = np.arange(len(places), dtype=np.int32)
-    entries = [written(t.value, t.extents).reshaped((t.nnz,)) for t in terms]
-
-    def make(*arrays: Any) -> Any:
-        listed = jnp.concatenate([*arrays, jnp.zeros(1, arrays[0].dtype)])
-        return listed.at[source].get(mode="promise_in_bounds").reshape(shape)
-
-    return computed(shape, make, entries, Work(0, 2 * size + 2 * len(places)))
-
-
-_SCATTERED = 16
-"""On processors, writing to a place from a list takes so many times as long as reading from one."""
-
-_LARGEST_PICKED = 1 << 22
-"""In larger matrices, a place to read from for each entry would be too long a list."""
 
 
 @dataclass(frozen=True, eq=False)

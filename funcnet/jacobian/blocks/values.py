@@ -214,7 +214,8 @@ class Value:
             return jnp.moveaxis(sums, 0, axis)
 
         size = math.prod(self.shape)
-        return self._step(_with(self.shape, axis, count), make, flops=size, scattered=size)
+        work = {"flops": size, "scattered": self.shape[axis]}
+        return self._step(_with(self.shape, axis, count), make, **work)
 
     def _step(
         self,

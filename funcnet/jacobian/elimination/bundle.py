@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import JaxprEqn, Literal, Var, jaxpr_as_fun
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from funcnet.jacobian.blocks.dense import columns_of, dense, from_dense, from_stack, gathered
 from funcnet.jacobian.blocks.layout import Laid
@@ -60,7 +60,6 @@ class Bundle:
     Attributes:
         inputs: The variables that it is linear in.
         outputs: The variables that it makes.
-        work: About what applying it once takes.
     """
 
     def __init__(
@@ -82,9 +81,7 @@ class Bundle:
         self._call = jaxpr_as_fun(self._jaxpr)
         self._known = [_known_node(v) for v in read]
         self._known_avals = [jax.ShapeDtypeStruct(aval_of(v).shape, aval_of(v).dtype) for v in read]
-        cost = cost_of(self._jaxpr.jaxpr, (True,) * len(self.outputs))
-        self.work = Work(cost.flops + cost.transcendentals, cost.bytes // 4)
-        self._pullable: dict[int, bool] = {}
+        self._pulling: dict[tuple[int, ...], Work | None] = {}
         self._dependence = dependence
         self._columns: dict[int, np.ndarray | None] = {}
         self._rows: dict[int, np.ndarray | None] = {}
@@ -119,17 +116,25 @@ class Bundle:
 
     def can_pull(self, result: int) -> bool:
         """Whether one output can be pulled back: not that of a loop of unknown length."""
-        if result not in self._pullable:
+        return self.pulling((result,)) is not None
+
+    @cached_property
+    def pushing(self) -> Work:
+        """About what applying it once takes."""
+        return _work_of(self._jaxpr.jaxpr)
+
+    def pulling(self, results: tuple[int, ...]) -> Work | None:
+        """About what pulling some outputs back once takes; None if that cannot be done."""
+        if results not in self._pulling:
             try:
-                jax.eval_shape(
-                    lambda known, ct: self._backward([result], known, [ct]),
-                    self._known_avals,
-                    _struct(self.outputs[result]),
+                made = jax.make_jaxpr(partial(self._backward, results))(
+                    self._known_avals, [_struct(self.outputs[i]) for i in results]
                 )
-                self._pullable[result] = True
             except Exception:  # JAX has many types of errors for what cannot be transposed
-                self._pullable[result] = False
-        return self._pullable[result]
+                self._pulling[results] = None
+            else:
+                self._pulling[results] = _work_of(made.jaxpr)
+        return self._pulling[results]
 
     def support(self, result: int, place: int) -> Support | None:
         """Where an output depends on an input; None if that may be everywhere."""
@@ -197,15 +202,18 @@ class Bundle:
         Returns:
             Such a matrix for each output.
         """
-        return self._mapped(self._forward, stacks, self.inputs, self.outputs)
+        return self._mapped(self._forward, self.pushing, stacks, self.inputs, self.outputs)
 
     def pulled_stacks(self, stacks: Mapping[int, Value]) -> list[Value]:
         """Pull stacks of cotangents back, all at once: from some outputs to all inputs."""
-        return self._mapped(self._backward, stacks, self.outputs, self.inputs)
+        work = self.pulling(tuple(stacks))
+        assert work is not None
+        return self._mapped(self._backward, work, stacks, self.outputs, self.inputs)
 
     def _mapped(
         self,
         apply: Callable[..., list[Any]],
+        once: Work,
         stacks: Mapping[int, Value],
         ends: Sequence[Var],
         others: Sequence[Var],
@@ -225,7 +233,7 @@ class Bundle:
             each = jax.vmap(lambda *xs: apply(places, known, xs))
             return [y.astype(matrices[0].dtype) for y in each(*vectors)]
 
-        work = Work(self.work.flops * count, self.work.entries * count)
+        work = Work(once.flops * count, once.entries * count, scattered=once.scattered * count)
         known = [Value(node.shape, 1.0, node) for node in self._known]
         together = computed((), make, [*stacks.values(), *known], work)
         shapes = [(_size(v), count) for v in others]
@@ -233,6 +241,12 @@ class Bundle:
             computed(shape, partial(_picked, i, shape), [together], Work())
             for i, shape in enumerate(shapes)
         ]
+
+
+def _work_of(jaxpr: Jaxpr) -> Work:
+    cost = cost_of(jaxpr, (True,) * len(jaxpr.outvars))
+    scattered = sum(t.flops for name, t in cost.by_primitive.items() if name.startswith("scatter"))
+    return Work(cost.flops + cost.transcendentals, cost.bytes // 4, scattered=scattered)
 
 
 def _picked(which: int, shape: tuple[int, int], made: Sequence[Any]) -> Any:

@@ -125,20 +125,23 @@ def chained(outer: Edge, inner: Edge) -> Edge:
     if isinstance(outer, Block) and is_identity(outer):
         return inner
     if isinstance(outer, Operation) and isinstance(inner, Operation):
-        prices = outer.price_written, inner.price_written
-        if prices[0] < prices[1] or (
-            prices == (math.inf, math.inf) and outer.shape[0] < inner.shape[1]
-        ):
+        first_outer = outer.price_block + outer.shape[0] * inner.price_pulled
+        first_inner = inner.price_block + inner.shape[1] * outer.price_pushed
+        # What is pulled back comes row by row, as full results lie.
+        if first_outer <= first_inner:
             outer = outer.block
         else:
             inner = inner.block
     result: Block | None = None
     if isinstance(outer, Operation):
         assert isinstance(inner, Block)
-        if not _pays_written(outer, inner, inner.shape[1], inner.shape[0]):
+        applied = inner.shape[1] * outer.price_pushed
+        if not _pays_written(outer, inner, inner.shape[0], applied):
             result = outer.after(inner)
-    elif isinstance(inner, Operation) and not _pays_written(inner, outer, *outer.shape):
-        result = inner.before(outer)
+    elif isinstance(inner, Operation):
+        applied = outer.shape[0] * inner.price_pulled
+        if not _pays_written(inner, outer, outer.shape[1], applied):
+            result = inner.before(outer)
     if result is None:
         result = composed(_written(outer), _written(inner))
     return consolidated(result)
@@ -148,10 +151,10 @@ def _terms(edge: Edge) -> int:
     return len(edge.terms) if isinstance(edge, Block) else 1
 
 
-def _pays_written(operation: Operation, block: Block, passes: int, middle: int) -> bool:
+def _pays_written(operation: Operation, block: Block, middle: int, applied: float) -> bool:
     """Whether to write an operation down and multiply, instead of applying it to a block."""
     products = operation.price_of_entry * operation.nnz * block.nnz / max(middle, 1)
-    return operation.price_written + products < passes * operation.price
+    return operation.price_written + products < applied
 
 
 def graph_of(program: LinearProgram) -> EliminationGraph:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from funcnet.jacobian.blocks.terms import Block
+from funcnet.jacobian.blocks.values import Work
 from funcnet.jacobian.elimination.bundle import Bundle
 from funcnet.jacobian.linearization import aval_of
 
@@ -21,10 +22,15 @@ _LISTED = 4
 """How many times as much as in full matrices a product of entries that are listed takes: they are
 picked out, multiplied, and put back."""
 
+_SCATTERED = 6
+"""As how many entries one counts that is written to a place from a list."""
+
 
 @dataclass(frozen=True, eq=False)
 class Operation:
     """One output of a group by one of its inputs, not written down.
+
+    All prices are about how many entries of arrays are read and written.
 
     Attributes:
         group: The operations.
@@ -52,15 +58,27 @@ class Operation:
         support = self.group.support(self.result, self.place)
         return math.prod(self.shape) if support is None else int(support.nnz)
 
-    @property
-    def price(self) -> float:
-        """About how many entries of arrays applying it once takes."""
-        return float(self.group.work.entries)
+    @cached_property
+    def price_pushed(self) -> float:
+        """What pushing one column through it takes; infinite if that cannot be done."""
+        return _price(self.group.pushing) if self.group.can_push else math.inf
+
+    @cached_property
+    def price_pulled(self) -> float:
+        """What pulling one row back through it takes; infinite if that cannot be done."""
+        work = self.group.pulling((self.result,))
+        return math.inf if work is None else _price(work)
 
     @cached_property
     def price_written(self) -> float:
-        """The same of writing its block down; infinite if that saves no passes."""
-        return 0.0 if self.form is not None else self._passes()[0] * self.price
+        """What writing its block down takes; infinite if that saves no passes."""
+        return 0.0 if self.form is not None else min(self._prices_colored)
+
+    @property
+    def price_block(self) -> float:
+        """What writing its block down takes, whether that saves passes or not."""
+        written = self.price_written
+        return min(self._prices_full) if written == math.inf else written
 
     @cached_property
     def price_of_entry(self) -> float:
@@ -85,19 +103,36 @@ class Operation:
         """Its block, written down from the side that takes fewer passes."""
         if self.form is not None:
             return self.form
-        rows, cols = self.shape
-        pull = self.group.can_pull(self.result)
-        assert pull or self.group.can_push, "JAX made an operation that runs in neither mode"
-        saved, by_columns = self._passes()
-        if saved == math.inf:
-            by_columns = self.group.can_push and (cols <= rows or not pull)
-        if by_columns:
+        prices = self._prices_colored
+        if min(prices) == math.inf:
+            prices = self._prices_full
+        assert min(prices) < math.inf, "JAX made an operation that runs in neither mode"
+        if prices[0] < prices[1]:
             return self.group.pushed(self.place)[self.result]
         return self.group.pulled(self.result)[self.place]
 
-    def _passes(self) -> tuple[float, bool]:
-        """The passes that colours take, infinite if there are none, and if they are of columns."""
+    @property
+    def _prices_full(self) -> tuple[float, float]:
+        """What its block takes column by column, and row by row."""
+        rows, cols = self.shape
+        return self._prices(cols, rows)
+
+    @cached_property
+    def _prices_colored(self) -> tuple[float, float]:
+        """The same by colours, infinite where they would not save half of the passes."""
         columns = self.group.column_colors(self.place) if self.group.can_push else None
         rows = self.group.row_colors(self.result) if self.group.can_pull(self.result) else None
-        counts = [math.inf if c is None else float(c.max() + 1) for c in (columns, rows)]
-        return min(counts), counts[0] <= counts[1]
+        return self._prices(
+            math.inf if columns is None else int(columns.max()) + 1,
+            math.inf if rows is None else int(rows.max()) + 1,
+        )
+
+    def _prices(self, columns: float, rows: float) -> tuple[float, float]:
+        """So many passes of columns, which are turned over to lie as rows do, and of rows."""
+        turned = 2 * self.shape[0]
+        return columns * (self.price_pushed + turned), rows * self.price_pulled
+
+
+def _price(work: Work) -> float:
+    """Work as a number of entries that are read or written."""
+    return float(work.entries + _SCATTERED * work.scattered)

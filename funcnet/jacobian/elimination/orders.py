@@ -101,7 +101,8 @@ class _Piece(NamedTuple):
         rows: The number of rows.
         cols: The number of columns.
         entries: The number of entries.
-        work: What applying it once takes; 0 for a block.
+        pushed: What pushing one column through it takes; 0 for a block.
+        pulled: What pulling one row back through it takes; 0 for a block.
         written: What writing it down takes; infinite where that is no better than applying it, 0
             for a closed form.
         price_of_entry: What multiplying one of its entries takes.
@@ -110,14 +111,16 @@ class _Piece(NamedTuple):
     rows: int
     cols: int
     entries: float
-    work: float = 0.0
+    pushed: float = 0.0
+    pulled: float = 0.0
     written: float = 0.0
     price_of_entry: float = 1.0
 
 
 def _piece(edge: Edge) -> _Piece:
     if isinstance(edge, Operation):
-        prices = edge.price, edge.price_written, edge.price_of_entry
+        applied = edge.price_pushed, edge.price_pulled
+        prices = *applied, edge.price_written, edge.price_of_entry
         return _Piece(*edge.shape, edge.nnz, *prices)
     return _Piece(*edge.shape, edge.nnz)
 
@@ -126,18 +129,18 @@ def _price_of_sizes(outer: _Piece, inner: _Piece) -> float:
     multiplied = outer.entries * inner.entries / max(outer.cols, 1)
     multiplied *= max(outer.price_of_entry, inner.price_of_entry)
     multiplied += outer.written + inner.written
-    if outer.work and inner.work:
-        applied = min(outer.rows, inner.cols) * (outer.work + inner.work)
+    if outer.pushed and inner.pushed:
         return min(
-            applied,
             multiplied,
-            outer.written + outer.rows * inner.work,
-            inner.written + inner.cols * outer.work,
+            outer.rows * (outer.pulled + inner.pulled),
+            inner.cols * (outer.pushed + inner.pushed),
+            outer.written + outer.rows * inner.pulled,
+            inner.written + inner.cols * outer.pushed,
         )
-    if outer.work:
-        return min(inner.cols * outer.work, multiplied)
-    if inner.work:
-        return min(outer.rows * inner.work, multiplied)
+    if outer.pushed:
+        return min(inner.cols * outer.pushed, multiplied)
+    if inner.pushed:
+        return min(outer.rows * inner.pulled, multiplied)
     return multiplied
 
 
@@ -209,7 +212,8 @@ def _merged(edges: Sequence[Edge], *, stacked: bool = False) -> _Piece:
         rows,
         cols,
         sum(p.entries for p in pieces),
-        max(p.work for p in pieces),
+        max(p.pushed for p in pieces),
+        max(p.pulled for p in pieces),
         sum(p.written for p in pieces),
         max(p.price_of_entry for p in pieces),
     )

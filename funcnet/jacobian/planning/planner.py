@@ -194,7 +194,7 @@ class Planner:
         least = math.ceil(entries / max(*sizes, 1))
         if self.whole is None or least > _COMPRESSED * min(sizes):
             return None
-        product = machine().seconds(self.whole[0].work, 1, self.itemsize)
+        product = machine().seconds(self.whole[0].pushing, 1, self.itemsize)
         if entries > _COLORED_PER_SECOND * best.seconds or least * product >= best.seconds:
             return None
         way = self.compressed(pattern_of(best.blocks))

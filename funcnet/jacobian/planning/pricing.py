@@ -56,7 +56,7 @@ class Machine:
 
 
 MACHINES = {
-    "cpu": Machine(8e9, 6e10, 5e-7, 2e-8),
+    "cpu": Machine(8e9, 6e10, 5e-7, 3e-9),
     "gpu": Machine(1e12, 1e13, 3e-6, 1e-10),
     "tpu": Machine(6e11, 5e13, 2e-6, 1e-9),
 }
