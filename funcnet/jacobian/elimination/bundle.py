@@ -121,7 +121,7 @@ class Bundle:
     @cached_property
     def pushing(self) -> Work:
         """About what applying it once takes."""
-        return _work_of(self._jaxpr.jaxpr)
+        return self._work_of(self._jaxpr.jaxpr)
 
     def pulling(self, results: tuple[int, ...]) -> Work | None:
         """About what pulling some outputs back once takes; None if that cannot be done."""
@@ -133,8 +133,16 @@ class Bundle:
             except Exception:  # JAX has many types of errors for what cannot be transposed
                 self._pulling[results] = None
             else:
-                self._pulling[results] = _work_of(made.jaxpr)
+                self._pulling[results] = self._work_of(made.jaxpr)
         return self._pulling[results]
+
+    def _work_of(self, jaxpr: Jaxpr) -> Work:
+        cost = cost_of(jaxpr, (True,) * len(jaxpr.outvars))
+        entries = cost.bytes // max(aval_of(v).dtype.itemsize for v in self.inputs)
+        written = (t for name, t in cost.by_primitive.items() if name.startswith("scatter"))
+        return Work(
+            cost.flops + cost.transcendentals, entries, scattered=sum(t.flops for t in written)
+        )
 
     def support(self, result: int, place: int) -> Support | None:
         """Where an output depends on an input; None if that may be everywhere."""
@@ -241,12 +249,6 @@ class Bundle:
             computed(shape, partial(_picked, i, shape), [together], Work())
             for i, shape in enumerate(shapes)
         ]
-
-
-def _work_of(jaxpr: Jaxpr) -> Work:
-    cost = cost_of(jaxpr, (True,) * len(jaxpr.outvars))
-    scattered = sum(t.flops for name, t in cost.by_primitive.items() if name.startswith("scatter"))
-    return Work(cost.flops + cost.transcendentals, cost.bytes // 4, scattered=scattered)
 
 
 def _picked(which: int, shape: tuple[int, int], made: Sequence[Any]) -> Any:
