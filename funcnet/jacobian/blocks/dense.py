@@ -16,7 +16,7 @@ from funcnet.jacobian.blocks.layout import Laid
 from funcnet.jacobian.blocks.terms import Block, Coord, Index, Term, is_identity, make_term, spread
 from funcnet.jacobian.blocks.values import Value, Work, computed, constant, leaf, total, written
 
-__all__ = ["columns_of", "dense", "from_dense", "from_stack", "gathered", "narrowed"]
+__all__ = ["columns_of", "dense", "differ", "from_dense", "from_stack", "gathered", "narrowed"]
 
 
 def dense(block: Block) -> Value:
@@ -47,8 +47,8 @@ def dense(block: Block) -> Value:
         return _sum(full, shape)
     base = [_sum(full, shape)] if full else []
     places = [t.rows() * shape[1] + t.cols() for t in sparse]
-    unique = [_differ(p) for p in places]
-    apart = not base and all(unique) and _differ(np.concatenate(places))
+    unique = [differ(p) for p in places]
+    apart = not base and all(unique) and differ(np.concatenate(places))
     count = sum(_windows(t) for t in sparse)
     puts = [_put(t, shape, each) for t, each in zip(sparse, unique, strict=True)]
     if apart:
@@ -193,12 +193,11 @@ def from_stack(
 
 def columns_of(block: Block) -> np.ndarray:
     """The columns in which a block has entries, in order."""
-    found = [np.zeros(0, np.int64)]
+    used = np.zeros(block.shape[1], bool)
     for term in block.terms:
         moving = [i for i in term.indices if isinstance(i.col, np.ndarray) or i.col != 0]
-        where = spread([i.col for i in moving], [i.extent for i in moving], term.col0)
-        found.append(np.unique(where))
-    return np.unique(np.concatenate(found))
+        used[spread([i.col for i in moving], [i.extent for i in moving], term.col0)] = True
+    return np.flatnonzero(used)
 
 
 def gathered(block: Block, cols: np.ndarray, groups: np.ndarray) -> Block:
@@ -274,7 +273,8 @@ def _sum(values: Sequence[Value], shape: tuple[int, int]) -> Value:
     return written(total(values) if values else constant(0.0, 2), shape)
 
 
-def _differ(places: np.ndarray) -> bool:
+def differ(places: np.ndarray) -> bool:
+    """Whether no number comes twice."""
     steps = np.diff(places)
     if np.any(steps <= 0):  # sorted runs are merged, which is much faster than hashing
         steps = np.diff(np.sort(places, kind="stable"))

@@ -29,6 +29,9 @@ Order: TypeAlias = Literal[
 _BITS = 2**33
 """No more than about this many bits for the colours that the rows have seen."""
 
+_GRID = 2**24
+"""Rows are looked for within others where the matrix has no more than so many places."""
+
 _PAIRS = 2**22
 """No more than about this many pairs of neighbours are looked at to choose an order."""
 
@@ -48,7 +51,7 @@ def entries(rows: np.ndarray, cols: np.ndarray, n: int) -> tuple[np.ndarray, np.
     if (keys[1:] > keys[:-1]).all():
         return rows, cols
     keys = np.sort(keys)  # several times as fast as to sort by an index
-    rows, cols = np.divmod(keys[np.append(True, keys[1:] != keys[:-1])], n)
+    rows, cols = np.divmod(keys[np.append(True, keys[1:] != keys[:-1])], max(n, 1))
     return rows, cols
 
 
@@ -100,6 +103,11 @@ def first_fit(
     used = np.zeros(shape[1], bool)
     used[cols] = True
     rows, cols = _telling(rows, cols, shape)
+    if not len(rows):
+        colors[used] = 0
+        return colors
+    if order is None:
+        rows, cols = _without_inner(rows, cols, shape[1])
     # Where a row is wide and the pattern large, the bits would take too much memory: columns of
     # such rows get a colour each, as those of the widest row must have anyway.
     wide = np.bincount(rows, minlength=1) > _BITS // max(len(rows), 1)
@@ -133,10 +141,35 @@ def _telling(
     at = np.flatnonzero(like[rows])
     row = rows[at]
     like[row[cols[at] != cols[start[model[row]] + at - start[row]]]] = False
-    kept = (length > 1) & ~like
-    number = np.cumsum(kept) - 1
+    return _only(rows, cols, (length > 1) & ~like)
+
+
+def _only(rows: np.ndarray, cols: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The entries of some rows, which are numbered anew."""
     entry = kept[rows]
-    return number[rows[entry]], cols[entry]
+    return (np.cumsum(kept) - 1)[rows[entry]], cols[entry]
+
+
+def _without_inner(rows: np.ndarray, cols: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """No rows that lie within another: of a triangle one row is left.
+
+    A row is compared with one other alone, the longest that shares its rarest column.
+    """
+    m = int(rows.max(initial=-1)) + 1
+    if not 0 < m * n <= _GRID:
+        return rows, cols
+    length, often = np.bincount(rows, minlength=m), np.bincount(cols, minlength=n)
+    longest, rarest = np.zeros(n, np.int64), np.zeros(m, np.int64)
+    by_length = np.argsort(length[rows], kind="stable")
+    longest[cols[by_length]] = rows[by_length]  # the last one stays
+    by_rarity = np.argsort(-often[cols], kind="stable")
+    rarest[rows[by_rarity]] = cols[by_rarity]
+    outer = longest[rarest]
+    grid = np.zeros((m, n), bool)
+    grid[rows, cols] = True
+    inner = outer != np.arange(m)
+    inner[rows[~grid[outer[rows], cols]]] = False
+    return _only(rows, cols, ~inner)
 
 
 class _Search:

@@ -125,6 +125,8 @@ class Bundle:
 
     def pulling(self, results: tuple[int, ...]) -> Work | None:
         """About what pulling some outputs back once takes; None if that cannot be done."""
+        if any(e.primitive.name == "while" for e in self._jaxpr.jaxpr.eqns):
+            return None  # which JAX would find out after having traced it
         if results not in self._pulling:
             try:
                 made = jax.make_jaxpr(partial(self._backward, results))(

@@ -101,7 +101,9 @@ def best_coloring(
     """
     symmetric = symmetric and push and _is_symmetric(rows, cols, shape)
     found = [color_columns(rows, cols, shape)] if push else []
-    if pull and not symmetric:
+    # Rows need as many colours as a column has entries.
+    fewest = int(np.bincount(cols, minlength=1).max())
+    if pull and not symmetric and not (found and found[0].count <= fewest):
         found.append(color_rows(rows, cols, shape))
     if push and pull and min(c.count for c in found) > max(4, _POOR * min(shape)):
         found.append(color_both(rows, cols, shape))

@@ -17,7 +17,7 @@ import numpy as np
 
 from funcnet.errors import ArgumentError
 from funcnet.jacobian.blocks.consolidation import listed
-from funcnet.jacobian.blocks.dense import dense
+from funcnet.jacobian.blocks.dense import dense, differ
 from funcnet.jacobian.blocks.terms import Block
 from funcnet.jacobian.blocks.values import Value, written
 
@@ -74,7 +74,7 @@ def form_of(
 def entries(block: Block) -> tuple[np.ndarray, np.ndarray, list[Value]]:
     """Rows and columns of all entries, each place once, and the values in the same order."""
     rows, cols = block.positions()
-    if len(np.unique(rows * block.shape[1] + cols)) < len(rows):
+    if not differ(rows * block.shape[1] + cols):
         block = listed(block)
         rows, cols = block.positions()
     values = [written(t.value, t.extents).reshaped((t.nnz,)) for t in block.terms]

@@ -43,6 +43,10 @@ _COLORED_PER_SECOND = 2e8
 """A pattern is coloured unasked where it has at most so many entries for each second that the best
 way takes: to colour as many takes a few hundred such Jacobians, as compiling does."""
 
+_WORTH_COLORING = 0.5
+"""It is coloured unasked only where as few products as its entries need take no more than this part
+of what the best way takes."""
+
 Blocks: TypeAlias = list[list[Block]]
 """A row for each output, a column for each input."""
 
@@ -195,7 +199,10 @@ class Planner:
         if self.whole is None or least > _COMPRESSED * min(sizes):
             return None
         product = machine().seconds(self.whole[0].pushing, 1, self.itemsize)
-        if entries > _COLORED_PER_SECOND * best.seconds or least * product >= best.seconds:
+        if (
+            entries > _COLORED_PER_SECOND * best.seconds
+            or least * product > _WORTH_COLORING * best.seconds
+        ):
             return None
         way = self.compressed(pattern_of(best.blocks))
         return way if way and way.passes <= _COMPRESSED * min(sizes) else None

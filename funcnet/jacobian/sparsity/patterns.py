@@ -9,6 +9,7 @@ import numpy as np
 
 from funcnet.errors import ShapeError
 from funcnet.jacobian.blocks.terms import Block
+from funcnet.jacobian.coloring.first_fit import entries
 from funcnet.jacobian.coloring.one_sided import check_pattern
 
 __all__ = ["Pattern", "pattern_from", "pattern_of"]
@@ -44,8 +45,7 @@ def pattern_from(function: str, pattern: Any, shape: tuple[int, int]) -> Pattern
             )
         rows, cols = _stored(pattern)
     rows, cols, _ = check_pattern(function, rows, cols, shape)
-    flat = np.unique(rows * shape[1] + cols)
-    return flat // max(shape[1], 1), flat % max(shape[1], 1)
+    return entries(rows, cols, shape[1])
 
 
 def pattern_of(blocks: Sequence[Sequence[Block]]) -> Pattern:
@@ -60,10 +60,8 @@ def pattern_of(blocks: Sequence[Sequence[Block]]) -> Pattern:
             cols.append(c + col0)
             col0 += block.shape[1]
         row0 += row[0].shape[0] if row else 0
-    r, c = np.concatenate(rows), np.concatenate(cols)
     width = sum(b.shape[1] for b in blocks[0]) if blocks else 0
-    flat = np.unique(r * width + c)
-    return flat // max(width, 1), flat % max(width, 1)
+    return entries(np.concatenate(rows), np.concatenate(cols), width)
 
 
 def _stored(pattern: Any) -> tuple[np.ndarray, np.ndarray]:
