@@ -5,14 +5,15 @@ from __future__ import annotations
 import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
-from tests.jacobian.battery import BATTERY
+from tests.jacobian.battery import BATTERY, mlp
 from tests.jacobian.cases import Case
 from tests.jacobian.elimination_cases import ELIMINATION, EliminationCase
 from tests.jacobian.random_programs import program
@@ -24,12 +25,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A function whose Jacobian is wanted in one form."""
+    """A function whose Jacobian is wanted in one form, and how one would write that by hand."""
 
     f: Callable[..., Any]
     args: tuple[Any, ...]
     argnums: int | tuple[int, ...] = 0
     output: Literal["dense", "bcoo"] = "dense"
+    by_hand: Callable[..., Any] | None = None
 
 
 def works(random: int) -> Iterator[tuple[str, Callable[[], Work]]]:
@@ -48,7 +50,30 @@ def works(random: int) -> Iterator[tuple[str, Callable[[], Work]]]:
 
 
 def of_case(case: Case) -> Work:
-    return Work(*case.make("full", dtype=np.float32), case.argnums)
+    by_hand = arrow if case.name == "arrowhead" else chain if case.build is mlp else None
+    return Work(*case.make("full", dtype=np.float32), case.argnums, by_hand=by_hand)
+
+
+def chain(x: Any, layers: Any) -> Any:
+    """The Jacobian of a network, multiplied from its narrowest place outwards."""
+    factors = []
+    for w, b in layers[:-1]:
+        x = jnp.tanh(x @ w + b)
+        factors.append(w * (1 - x * x))
+    factors.append(layers[-1][0])
+    widths = [f.shape[0] for f in factors] + [factors[-1].shape[1]]
+    waist = widths.index(min(widths))
+    before, after = factors[:waist], factors[waist:]
+    inner = reduce(lambda made, f: f @ made, before[::-1]) if before else None
+    outer = reduce(lambda made, f: made @ f, after) if after else None
+    if inner is None or outer is None:
+        return (outer if inner is None else inner).T
+    return outer.T @ inner.T
+
+
+def arrow(x: Any) -> Any:
+    """The Jacobian of the arrowhead: its diagonal, its column and its row."""
+    return jnp.diag(2 * x[0] * x).at[:, 0].set(x * x).at[0].set(jnp.cos(x))
 
 
 def of_scalars(case: EliminationCase) -> Work:

@@ -7,8 +7,9 @@ measures the programs of `tests/jacobian/battery.py` at their full size, the fou
 ADBench's four objectives and random programs. All ways to one form of a result take turns in one
 process, compiled, after a first call; a way more than ten times slower than the fastest is timed
 once. A row compares what the default chooses, and what `autotune=True` does, with the fastest of
-all ways, ours included, and the default with the fastest of the peers: every other round tells
-which is the fastest, and the rest measure the ratio. The last lines have the worst ratio and the
+all ways, ours included, and the default with the fastest of the peers, and for some with JAX as one
+would write it by hand: every other round tells which is the fastest, and the rest measure the
+ratio. The last lines have the worst ratio and the
 geometric mean. Planning is without tracing and compilation, asdex's set-up with its own tracing.
 
 Peers are left out where they are not installed (`pip install asdex sparsejac networkx`), refuse,
@@ -39,7 +40,7 @@ from funcnet.jacobian import Plan, jacobian, plan_jacobian
 from funcnet.jacobian.linearization import linearized
 from funcnet.jacobian.planning.options import Options
 from funcnet.jacobian.planning.planned import Planned
-from tests.benchmarks.jacobian_results import Result, markdown, read, summary, table, write
+from tests.benchmarks.jacobian_results import BY_HAND, Result, markdown, read, summary, table, write
 from tests.benchmarks.jacobian_works import Work, works
 
 
@@ -82,10 +83,12 @@ def our_ways(work: Work, plan: Plan, result: Result) -> dict[str, Callable[..., 
 
 
 def peer_ways(work: Work, plan: Plan, result: Result) -> dict[str, Callable[..., Any]]:
-    """Those of JAX and of the libraries that are installed."""
+    """Those of JAX and of the libraries that are installed, and what one would write by hand."""
     ways: dict[str, Callable[..., Any]] = {}
+    if work.by_hand is not None and work.output == "dense":
+        ways[BY_HAND] = work.by_hand
     if work.output == "dense":
-        ways = {"jacfwd": jax.jacfwd(work.f, work.argnums)}
+        ways |= {"jacfwd": jax.jacfwd(work.f, work.argnums)}
         ways["jacrev"] = jax.jacrev(work.f, work.argnums)
     if asdex is not None:
         start = time.perf_counter()

@@ -25,7 +25,7 @@ they change no number. The chain rule multiplies terms
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -44,6 +44,7 @@ __all__ = [
     "is_identity",
     "make_term",
     "offsets",
+    "placed",
     "reach",
     "spread",
 ]
@@ -255,6 +256,17 @@ def spread(coords: Sequence[Coord], extents: Sequence[int], start: int) -> np.nd
     for coord, extent in zip(coords, extents, strict=True):
         where = (where[:, None] + offsets(coord, extent)).ravel()
     return where
+
+
+def placed(blocks: Sequence[Sequence[Block]]) -> Iterator[tuple[int, int, Block]]:
+    """Rows of blocks as one matrix: each block with the row and the column where it starts."""
+    row0 = 0
+    for row in blocks:
+        col0 = 0
+        for block in row:
+            yield row0, col0, block
+            col0 += block.shape[1]
+        row0 += row[0].shape[0] if row else 0
 
 
 def _simple(coord: Coord, extent: int) -> tuple[Coord, int]:

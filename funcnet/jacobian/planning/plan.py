@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnet.errors import ArgumentError, ShapeError
-from funcnet.jacobian.blocks.terms import Block
+from funcnet.jacobian.blocks.terms import Block, placed
 from funcnet.jacobian.blocks.values import Env, evaluate
 from funcnet.jacobian.elimination.compression import Colorist
 from funcnet.jacobian.linearization import LinearProgram, linearized
@@ -110,15 +110,11 @@ class Plan:
     def entries(self, call: Call) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, columns and values of all entries, outputs and inputs one after the other."""
         read = self._program.environment([*call.leaves, *call.others])
-        found, row0 = [], 0
-        for row in self.chosen.blocks:
-            col0 = 0
-            for block in row:
-                r, c, values = entries(block)
-                arrays = evaluate(values, Env(read, self._call.dtype))
-                found += [(row0 + r, col0 + c, np.concatenate([np.zeros(0), *arrays]))]
-                col0 += block.shape[1]
-            row0 += row[0].shape[0] if row else 0
+        found = []
+        for row0, col0, block in placed(self.chosen.blocks):
+            r, c, values = entries(block)
+            arrays = evaluate(values, Env(read, self._call.dtype))
+            found += [(row0 + r, col0 + c, np.concatenate([np.zeros(0), *arrays]))]
         none = np.zeros(0, np.int64)
         rows = np.concatenate([none, *(part[0] for part in found)])
         cols = np.concatenate([none, *(part[1] for part in found)])

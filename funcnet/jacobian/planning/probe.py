@@ -15,7 +15,7 @@ import numpy as np
 
 from funcnet.errors import ArgumentError
 from funcnet.jacobian.blocks.dense import dense
-from funcnet.jacobian.blocks.terms import Block
+from funcnet.jacobian.blocks.terms import Block, placed
 from funcnet.jacobian.blocks.values import Value, leaf
 from funcnet.jacobian.elimination.bundle import Bundle
 from funcnet.jacobian.planning.outputs import entries
@@ -61,7 +61,7 @@ class Probe:
         else:
             known = {p: stacks[k] for k, p in enumerate(places) if p is not None}
             products = group.pulled_stacks(known)
-        rows, cols, listed = _listed(blocks, heights, widths)
+        rows, cols, listed = _listed(blocks)
         self._into, self._from = (rows, cols) if self._forward else (cols, rows)
         self._size, self._count = sum(made), len(products)
         self.values: list[Value] = [*products, *listed]
@@ -108,16 +108,13 @@ def _column(piece: np.ndarray) -> Value:
     return leaf((len(piece), 1), lambda env: jnp.asarray(piece[:, None], env.dtype))
 
 
-def _listed(
-    blocks: Sequence[Sequence[Block]], heights: Sequence[int], widths: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, list[Value]]:
+def _listed(blocks: Sequence[Sequence[Block]]) -> tuple[np.ndarray, np.ndarray, list[Value]]:
     """Rows, columns and values of all blocks, outputs and inputs one after the other."""
     none = np.zeros(0, np.int64)
     rows, cols, values = [none], [none], []
-    for row, row0 in zip(blocks, np.cumsum([0, *heights]), strict=False):
-        for block, col0 in zip(row, np.cumsum([0, *widths]), strict=False):
-            r, c, listed = entries(block)
-            rows.append(r + row0)
-            cols.append(c + col0)
-            values += listed
+    for row0, col0, block in placed(blocks):
+        r, c, listed = entries(block)
+        rows.append(row0 + r)
+        cols.append(col0 + c)
+        values += listed
     return np.concatenate(rows), np.concatenate(cols), values

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from funcnet.errors import ShapeError
-from funcnet.jacobian.blocks.terms import Block
+from funcnet.jacobian.blocks.terms import Block, placed
 from funcnet.jacobian.coloring.first_fit import entries
 from funcnet.jacobian.coloring.one_sided import check_pattern
 
@@ -51,15 +51,11 @@ def pattern_from(function: str, pattern: Any, shape: tuple[int, int]) -> Pattern
 def pattern_of(blocks: Sequence[Sequence[Block]]) -> Pattern:
     """The rows and columns at which blocks have entries, each once, in row-major order."""
     none = np.zeros(0, np.int64)
-    rows, cols, row0 = [none], [none], 0
-    for row in blocks:
-        col0 = 0
-        for block in row:
-            r, c = block.positions()
-            rows.append(r + row0)
-            cols.append(c + col0)
-            col0 += block.shape[1]
-        row0 += row[0].shape[0] if row else 0
+    rows, cols = [none], [none]
+    for row0, col0, block in placed(blocks):
+        r, c = block.positions()
+        rows.append(row0 + r)
+        cols.append(col0 + c)
     width = sum(b.shape[1] for b in blocks[0]) if blocks else 0
     return entries(np.concatenate(rows), np.concatenate(cols), width)
 
