@@ -5,15 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from funcnet.jacobian import jacobian
 from funcnet.jacobian.blocks.composition import composed
 from funcnet.jacobian.blocks.consolidation import consolidated, listed
 from funcnet.jacobian.blocks.dense import columns_of, dense, from_dense, narrowed
 from funcnet.jacobian.blocks.terms import Block, Coord, Index, added, identity, make_term, spread
 from funcnet.jacobian.blocks.values import Env, Value, constant, evaluate, leaf
+from funcnet.jaxprs import equations
 
 NUMBERS = Env(lambda atom: atom, jnp.float32)
 EXTENTS = (1, 2, 6, 12, 24)
@@ -117,7 +120,9 @@ def test_other_forms_of_random_blocks(seed: int) -> None:
         np.testing.assert_array_equal(full(block.scaled(-2.0)), -2 * matrix)
         np.testing.assert_array_equal(full(listed(block)), matrix)
         np.testing.assert_array_equal(full(consolidated(block)), matrix)
-        np.testing.assert_array_equal(evaluate([dense(block)], NUMBERS)[0], matrix)
+        for flat in (False, True):
+            made = evaluate([dense(block, flat=flat)], NUMBERS)[0]
+            np.testing.assert_array_equal(made, matrix)
         used = columns_of(block)
         assert set(np.flatnonzero(matrix.any(axis=0))) <= set(used)
         np.testing.assert_array_equal(full(narrowed(block, used)), matrix[:, used])
@@ -186,3 +191,19 @@ def test_a_batch_stays_one() -> None:
     (term,) = consolidated(block).terms
     assert term.extents == (batch, n, n)
     np.testing.assert_array_equal(full(consolidated(block)), full(block))
+
+
+def test_entries_are_scattered_into_a_vector_where_that_saves_a_copy() -> None:
+    """XLA copies a matrix that gets an axis of one entry inside."""
+
+    def scattered(f: Any) -> list[int]:
+        made = equations(jax.make_jaxpr(jacobian(f))(x))
+        return [e.eqn.invars[0].aval.ndim for e in made if e.name == "scatter"]
+
+    x = jnp.linspace(-1.0, 1.0, 6)
+    assert scattered(jnp.sin) == scattered(lambda x: jnp.sin(x)[None]) == [2]
+    thin = lambda x: (jnp.sin(x) + x * x[::-1])[:, None]  # noqa: E731
+    assert scattered(lambda x: jnp.sin(x)[:, None]) == [1]
+    np.testing.assert_allclose(jacobian(thin)(x), jax.jacfwd(thin)(x), rtol=1e-6)
+    tiled = lambda x: jnp.stack([x[:2] * x[2:4], x[1:3] ** 2], axis=1)[:, :, None]  # noqa: E731
+    np.testing.assert_allclose(jacobian(tiled)(x), jax.jacfwd(tiled)(x), rtol=1e-6)

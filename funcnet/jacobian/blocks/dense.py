@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from funcnet.jacobian.blocks.values import Value, Work, computed, constant, leaf
 __all__ = ["columns_of", "dense", "differ", "from_dense", "from_stack", "gathered", "narrowed"]
 
 
-def dense(block: Block) -> Value:
+def dense(block: Block, *, flat: bool = False) -> Value:
     """The entries of a block as a full matrix.
 
     Terms that fill the matrix are only rearranged. Others are scattered into zeros, or into the sum
@@ -27,6 +27,8 @@ def dense(block: Block) -> Value:
 
     Args:
         block: The block.
+        flat: Whether to scatter into a vector where that is possible: XLA copies a matrix that is
+            to get an axis of one entry inside, but not a vector.
 
     Returns:
         A value with an axis for the rows and one for the columns.
@@ -54,13 +56,18 @@ def dense(block: Block) -> Value:
     if apart:
         puts = [*(p for p in puts if p.height or p.width), *_together(puts, shape)]
 
+    size = math.prod(shape)
+    flat = flat and not base and size < 1 << 31 and not any(p.height or p.width for p in puts)
+    if flat:
+        puts = [replace(p, starts=p.starts @ np.array([[shape[1]], [1]], np.int32)) for p in puts]
+
     def make(*arrays: Any) -> Any:
-        out = arrays[0] if base else jnp.zeros(shape, arrays[0].dtype)
+        out = arrays[0] if base else jnp.zeros(size if flat else shape, arrays[0].dtype)
         for put, x in zip(puts, arrays[len(base) :], strict=True):
             out = put.onto(out, x, apart=apart)
-        return out
+        return out.reshape(shape)
 
-    moved = math.prod(shape) + 2 * sum(t.nnz for t in sparse)
+    moved = size + 2 * sum(t.nnz for t in sparse)
     work = Work(0, moved, scattered=count)
     return computed(shape, make, [*base, *(p.entries for p in puts)], work)
 
@@ -71,7 +78,7 @@ class _Put:
 
     Attributes:
         entries: The windows, one behind the other.
-        starts: The row and column of the first entry of each.
+        starts: The row and column of the first entry of each, or its place in a vector.
         height: Whether a window has an axis of rows.
         width: Whether it has one of columns.
         hints: What is known of the places.
@@ -85,11 +92,11 @@ class _Put:
 
     def onto(self, out: Any, x: Any, *, apart: bool) -> Any:
         """Write the entries to a matrix, or add them where others may be."""
-        inside = self.height + self.width
+        kept = (self.height, self.width)[: out.ndim]
         numbers = lax.ScatterDimensionNumbers(
-            update_window_dims=tuple(range(1, 1 + inside)),
-            inserted_window_dims=(() if self.height else (0,)) + (() if self.width else (1,)),
-            scatter_dims_to_operand_dims=(0, 1),
+            update_window_dims=tuple(range(1, 1 + sum(kept))),
+            inserted_window_dims=tuple(axis for axis, whole in enumerate(kept) if not whole),
+            scatter_dims_to_operand_dims=tuple(range(out.ndim)),
         )
         put = lax.scatter if apart else lax.scatter_add
         return put(out, self.starts, x, numbers, mode="promise_in_bounds", **self.hints)

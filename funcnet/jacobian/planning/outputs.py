@@ -62,7 +62,8 @@ def form_of(
     """
     shape = (*out_shape, *in_shape)
     if output == "dense":
-        return Form([dense(block)], lambda arrays, dtype: arrays[0].reshape(shape))
+        thin_inside = any(n == 1 for n in shape[1:-1])
+        return Form([dense(block, flat=thin_inside)], lambda xs, dtype: xs[0].reshape(shape))
     if output == "diagonal":
         return _diagonal(block, in_shape)
     rows, cols, values = entries(block)
