@@ -64,11 +64,9 @@ def chain(x: Any, layers: Any) -> Any:
     widths = [f.shape[0] for f in factors] + [factors[-1].shape[1]]
     waist = widths.index(min(widths))
     before, after = factors[:waist], factors[waist:]
-    inner = reduce(lambda made, f: f @ made, before[::-1]) if before else None
-    outer = reduce(lambda made, f: made @ f, after) if after else None
-    if inner is None or outer is None:
-        return (outer if inner is None else inner).T
-    return outer.T @ inner.T
+    inner = [reduce(lambda made, f: f @ made, before[::-1])] if before else []
+    outer = [reduce(lambda made, f: made @ f, after)] if after else []
+    return reduce(lambda made, f: made @ f, [f.T for f in (*outer, *inner)])
 
 
 def arrow(x: Any) -> Any:

@@ -16,6 +16,7 @@ from funcnet.jacobian.blocks.consolidation import consolidated, listed
 from funcnet.jacobian.blocks.dense import columns_of, dense, from_dense, narrowed
 from funcnet.jacobian.blocks.terms import Block, Coord, Index, added, identity, make_term, spread
 from funcnet.jacobian.blocks.values import Env, Value, constant, evaluate, leaf
+from funcnet.jacobian.linearization import aval_of
 from funcnet.jaxprs import equations
 
 NUMBERS = Env(lambda atom: atom, jnp.float32)
@@ -198,7 +199,7 @@ def test_entries_are_scattered_into_a_vector_where_that_saves_a_copy() -> None:
 
     def scattered(f: Any) -> list[int]:
         made = equations(jax.make_jaxpr(jacobian(f))(x))
-        return [e.eqn.invars[0].aval.ndim for e in made if e.name == "scatter"]
+        return [aval_of(e.eqn.invars[0]).ndim for e in made if e.name == "scatter"]
 
     x = jnp.linspace(-1.0, 1.0, 6)
     assert scattered(jnp.sin) == scattered(lambda x: jnp.sin(x)[None]) == [2]

@@ -51,13 +51,17 @@ def dense(block: Block, *, flat: bool = False) -> Value:
     places = [t.rows() * shape[1] + t.cols() for t in sparse]
     unique = [differ(p) for p in places]
     apart = not base and all(unique) and differ(np.concatenate(places))
-    count = sum(_windows(t) for t in sparse)
-    puts = [_put(t, shape, each) for t, each in zip(sparse, unique, strict=True)]
-    if apart:
-        puts = [*(p for p in puts if p.height or p.width), *_together(puts, shape)]
+    # Each time that entries are added to a matrix, XLA may copy it: then rather in one go.
+    puts = [
+        _put(t, shape, each, in_windows=apart or len(sparse) == 1 or _width(t) >= _WIDE)
+        for t, each in zip(sparse, unique, strict=True)
+    ]
+    wide = [p for p in puts if p.height or p.width]
+    puts = [*wide, *_together([p for p in puts if p not in wide], shape)]
+    apart = apart or not (base or wide)
 
     size = math.prod(shape)
-    flat = flat and not base and size < 1 << 31 and not any(p.height or p.width for p in puts)
+    flat = flat and not base and size < 1 << 31 and not wide
     if flat:
         puts = [replace(p, starts=p.starts @ np.array([[shape[1]], [1]], np.int32)) for p in puts]
 
@@ -68,8 +72,12 @@ def dense(block: Block, *, flat: bool = False) -> Value:
         return out.reshape(shape)
 
     moved = size + 2 * sum(t.nnz for t in sparse)
-    work = Work(0, moved, scattered=count)
+    work = Work(0, moved, scattered=sum(len(p.starts) for p in puts))
     return computed(shape, make, [*base, *(p.entries for p in puts)], work)
+
+
+_WIDE = 8
+"""Where entries meet others, windows are kept of terms with so many behind one another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +110,12 @@ class _Put:
         return put(out, self.starts, x, numbers, mode="promise_in_bounds", **self.hints)
 
 
-def _put(term: Term, shape: tuple[int, int], unique: bool) -> _Put:
+def _put(term: Term, shape: tuple[int, int], unique: bool, *, in_windows: bool) -> _Put:
     """How to write a term: dense parts of it as windows, of which there are fewer than entries."""
     axes = range(len(term.indices))
     steps = [(i.row, i.col) for i in term.indices]
-    down = [a for a in axes if _is(steps[a], (1, 0))][:1]
-    across = [a for a in axes if _is(steps[a], (0, 1))][:1]
+    down = [a for a in axes if in_windows and _is(steps[a], (1, 0))][:1]
+    across = [a for a in axes if in_windows and _is(steps[a], (0, 1))][:1]
     outer = [a for a in axes if a not in (*down, *across)]
     extents = [term.extents[a] for a in outer]
     rows = spread([term.indices[a].row for a in outer], extents, term.row0)
@@ -130,26 +138,28 @@ def _put(term: Term, shape: tuple[int, int], unique: bool) -> _Put:
 
 
 def _together(puts: Sequence[_Put], shape: tuple[int, int]) -> list[_Put]:
-    """All single entries as one list."""
-    single = [p for p in puts if not p.height and not p.width]
-    if len(single) < 2:
-        return single
-    starts = np.concatenate([p.starts for p in single])
-    entries = [p.entries for p in single]
-    size = len(starts)
-    value = computed((size,), lambda *xs: jnp.concatenate(xs), entries, Work(0, 2 * size))
-    ordered = bool(np.all(np.diff(starts[:, 0].astype(np.int64) * shape[1] + starts[:, 1]) >= 0))
+    """All single entries as one list, in which no place comes twice."""
+    if not puts:
+        return []
+    starts = np.concatenate([p.starts for p in puts])
+    places = starts[:, 0].astype(np.int64) * shape[1] + starts[:, 1]
+    entries = [p.entries for p in puts]
+    size = len(places)
+    value = entries[0]
+    if len(entries) > 1:
+        value = computed((size,), lambda *xs: jnp.concatenate(xs), entries, Work(0, 2 * size))
+    if not differ(places):
+        places, groups = np.unique(places, return_inverse=True)
+        value = value.grouped(0, groups, len(places))
+        starts = np.stack(np.divmod(places, shape[1]), axis=1).astype(starts.dtype)
+    ordered = bool(np.all(np.diff(places) >= 0))
     hints = {"indices_are_sorted": ordered, "unique_indices": True}
     return [_Put(value, starts, height=False, width=False, hints=hints)]
 
 
-def _windows(term: Term) -> int:
-    """In how many windows a term is written."""
-    inside = [
-        next((i.extent for i in term.indices if _is((i.row, i.col), step)), 1)
-        for step in ((1, 0), (0, 1))
-    ]
-    return term.nnz // math.prod(inside)
+def _width(term: Term) -> int:
+    """How many entries behind one another a term has at least."""
+    return next((i.extent for i in term.indices if _is((i.row, i.col), (0, 1))), 1)
 
 
 def _is(step: tuple[Coord, Coord], wanted: tuple[int, int]) -> bool:
