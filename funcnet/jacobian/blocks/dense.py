@@ -12,7 +12,6 @@ import numpy as np
 from jax import lax
 
 from funcnet.jacobian.blocks.composition import composed
-from funcnet.jacobian.blocks.layout import Laid
 from funcnet.jacobian.blocks.terms import Block, Coord, Index, Term, is_identity, make_term, spread
 from funcnet.jacobian.blocks.values import Value, Work, computed, constant, leaf, total, written
 
@@ -35,8 +34,7 @@ def dense(block: Block, *, flat: bool = False) -> Value:
     """
     shape = block.shape
     if is_identity(block):
-        # Its transpose is the same, and columns are pushed one behind the other.
-        return leaf(shape, lambda env: Laid(jnp.eye(shape[0], dtype=env.dtype), (1, 0)))
+        return leaf(shape, lambda env: jnp.eye(shape[0], dtype=env.dtype))
     full, sparse = [], []
     for t in block.terms:
         order = _filling_order(t, shape)

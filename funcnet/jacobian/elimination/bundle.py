@@ -22,7 +22,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 from funcnet.jacobian.blocks.dense import columns_of, dense, from_dense, from_stack, gathered
 from funcnet.jacobian.blocks.layout import Laid
 from funcnet.jacobian.blocks.terms import Block, identity, is_identity
-from funcnet.jacobian.blocks.values import Recipe, Value, Work, computed
+from funcnet.jacobian.blocks.values import Recipe, Value, Work, computed, leaf
 from funcnet.jacobian.coloring.one_sided import color_columns
 from funcnet.jacobian.linearization import aval_of
 from funcnet.jacobian.sparsity.dependence import Dependence
@@ -181,7 +181,7 @@ class Bundle:
             cols = columns_of(block)
             if colors is None:
                 colors = np.arange(len(cols))
-            seeds = dense(gathered(block, cols, colors))
+            seeds = _seeds(gathered(block, cols, colors))
             stacks = self.pushed_stacks({place: seeds})
             self._pushed[key] = _unpacked(stacks, supports, block, cols, colors)
         return self._pushed[key]
@@ -197,7 +197,7 @@ class Bundle:
             rows = columns_of(block)
             if colors is None:
                 colors = np.arange(len(rows))
-            seeds = dense(gathered(block, rows, colors))
+            seeds = _seeds(gathered(block, rows, colors))
             stacks = self.pulled_stacks({result: seeds})
             found = _unpacked(stacks, turned, block, rows, colors)
             self._pulled[key] = [b.transposed for b in found]
@@ -251,6 +251,14 @@ class Bundle:
             computed(shape, partial(_picked, i, shape), [together], Work())
             for i, shape in enumerate(shapes)
         ]
+
+
+def _seeds(block: Block) -> Value:
+    """The columns of a block as a matrix, lying one behind the other."""
+    if not is_identity(block):
+        return dense(block)
+    size = block.shape[0]
+    return leaf(block.shape, lambda env: Laid(jnp.eye(size, dtype=env.dtype), (1, 0)))
 
 
 def _picked(which: int, shape: tuple[int, int], made: Sequence[Any]) -> Any:
