@@ -45,7 +45,13 @@ def dense(block: Block, *, flat: bool = False) -> Value:
             full.append(whole)
     if not sparse:
         return _sum(full, shape)
-    base = [_sum(full, shape)] if full else []
+    return _scattered(sparse, [_sum(full, shape)] if full else [], shape, flat)
+
+
+def _scattered(
+    sparse: Sequence[Term], base: Sequence[Value], shape: tuple[int, int], flat: bool
+) -> Value:
+    """Terms written into zeros, or into a matrix if there is one."""
     places = [t.rows() * shape[1] + t.cols() for t in sparse]
     unique = [differ(p) for p in places]
     apart = not base and all(unique) and differ(np.concatenate(places))
@@ -57,7 +63,6 @@ def dense(block: Block, *, flat: bool = False) -> Value:
     wide = [p for p in puts if p.height or p.width]
     puts = [*wide, *_together([p for p in puts if p not in wide], shape)]
     apart = apart or not (base or wide)
-
     size = math.prod(shape)
     flat = flat and not base and size < 1 << 31 and not wide
     if flat:
