@@ -70,6 +70,8 @@ def _scattered(
 
     def make(*arrays: Any) -> Any:
         out = arrays[0] if base else jnp.zeros(size if flat else shape, arrays[0].dtype)
+        if not base and size >= _LARGE:
+            out = lax.optimization_barrier(out)
         for put, x in zip(puts, arrays[len(base) :], strict=True):
             out = put.onto(out, x, apart=apart)
         return out.reshape(shape)
@@ -78,6 +80,10 @@ def _scattered(
     work = Work(0, moved, scattered=sum(len(p.starts) for p in puts))
     return computed(shape, make, [*base, *(p.entries for p in puts)], work)
 
+
+_LARGE = 1 << 14
+"""Of numbers that are known when compiling, XLA makes a constant: of a matrix with so many entries
+that takes longer to read than to write."""
 
 _WIDE = 8
 """Where entries meet others, windows are kept of terms with so many behind one another."""
