@@ -30,6 +30,7 @@ from funcnet.jaxprs import depends_on, look_inside, register_opener
 
 __all__ = [
     "Application",
+    "BatchedApplication",
     "LinearMap",
     "apply_linear_map",
     "linear_map_p",
@@ -250,7 +251,28 @@ class Application(Protocol):
         """Which outputs have tangents; the linear map yields these alone."""
 
 
-class _BatchedApplication:
+class SelfBatched(Protocol):
+    """An application that knows a better way under ``vmap`` than to map its code."""
+
+    def batched(self, batch: _Batch, args: Sequence[Any], axes: Axes) -> tuple[Any, Axes]:
+        """Its outputs for arguments mapped along `axes`, and the axes of these."""
+
+
+class SelfTransposed(Protocol):
+    """An application that may be linear in some arguments without having been linearised."""
+
+    def transposed(self, cotangents: Sequence[Any], args: Sequence[Any], unknown: Any) -> Any:
+        """The cotangent of each argument, as far as they are unknown; None if it is not linear."""
+
+
+class Recording(Protocol):
+    """An application of which another, once it is differentiated, also returns what that needs."""
+
+    def recording(self) -> Application:
+        """The same with more outputs, none of them differentiable, behind its own."""
+
+
+class BatchedApplication:
     """A rule under one vmap."""
 
     def __init__(
@@ -266,13 +288,16 @@ class _BatchedApplication:
 
     @cached_property
     def primal(self) -> ClosedJaxpr:
+        """The function, mapped."""
         out_axes = (0,) * len(self.differentiable)
         return self.batch.map(self.inner.primal, self.avals, self.axes, out_axes)
 
     def widen(self, live: Sequence[bool]) -> tuple[bool, ...]:
+        """As the rule itself."""
         return self.inner.widen(live)
 
     def linearize(self, live: tuple[bool, ...]) -> tuple[ClosedJaxpr, LinearMap]:
+        """As the rule itself, mapped."""
         if live not in self._linearized:
             self._linearized[live] = self._linearize(live)
         return self._linearized[live]
@@ -293,8 +318,8 @@ class _BatchedApplication:
 @lru_cache(maxsize=4096)
 def _batched_application(
     inner: Application, batch: _Batch, avals: tuple[Any, ...], axes: Axes
-) -> _BatchedApplication:
-    return _BatchedApplication(inner, batch, avals, axes)
+) -> BatchedApplication:
+    return BatchedApplication(inner, batch, avals, axes)
 
 
 # The primitives
@@ -346,16 +371,19 @@ def _linear_abstract(*_: Any, linear: LinearMap) -> Any:
 
 
 def _rule_jvp(primals: Any, tangents: Any, *, application: Application) -> Any:
+    own = len(application.primal.out_avals)
+    if hasattr(application, "recording"):
+        application = application.recording()
     outs = rule_p.bind(*primals, application=application)
     live = application.widen([_is_live(t) for t in tangents])
     residuals, linear = application.linearize(live)
     kept = jaxpr_as_fun(residuals)(*outs, *primals)
     given = [ad.instantiate_zeros(t) for t, flag in zip(tangents, live, strict=True) if flag]
     moved = iter(apply_linear_map(linear, kept, given))
-    return outs, [
+    return outs[:own], [
         next(moved) if has_tangent else ad.Zero(jax.typeof(out).to_tangent_aval())
         for out, has_tangent in zip(outs, application.differentiable, strict=True)
-    ]
+    ][:own]
 
 
 def _is_live(tangent: Any) -> bool:
@@ -397,6 +425,11 @@ def _linear_transpose(cotangents: Any, *args: Any, linear: LinearMap) -> Any:
 def _rule_transpose(cotangents: Any, *args: Any, application: Application) -> Any:
     """For ``jax.linear_transpose`` of a rule that is linear in the arguments asked for."""
     unknown = [ad.is_undefined_primal(x) for x in args]
+    if hasattr(application, "transposed"):
+        given = [None if type(ct) is ad.Zero else ct for ct in cotangents]
+        found = application.transposed(given, args, tuple(unknown))
+        if found is not None:
+            return [ct if missing else None for ct, missing in zip(found, unknown, strict=True)]
     live = application.widen(unknown)
     residuals, linear = application.linearize(live)
     if any(depends_on(residuals, [True] * len(cotangents) + unknown)):
@@ -424,6 +457,8 @@ def _rule_batch(axis: Any, args: Any, dims: Any, *, application: Application) ->
     if batch is None:
         outs = rule_p.bind(*args, application=application)
         return outs, [None] * len(outs)
+    if hasattr(application, "batched"):
+        return application.batched(batch, args, axes)
     avals = tuple(jax.typeof(x) for x in args)
     mapped: Any = _batched_application(application, batch, avals, axes)  # type: ignore[arg-type]
     outs = rule_p.bind(*args, application=mapped)

@@ -1,0 +1,6 @@
+"""Loops, branches and algorithms that can be differentiated in both modes."""
+
+from funcnet.control_flow.loops import DEFAULT_BUDGET, fori_loop, while_loop
+from funcnet.control_flow.schedule import replays, revolve
+
+__all__ = ["DEFAULT_BUDGET", "fori_loop", "replays", "revolve", "while_loop"]
