@@ -1,6 +1,16 @@
 """Loops, branches and algorithms that can be differentiated in both modes."""
 
+from funcnet.control_flow.counting import LoopReport, Sweeping, loop_report
 from funcnet.control_flow.loops import DEFAULT_BUDGET, fori_loop, while_loop
 from funcnet.control_flow.schedule import replays, revolve
 
-__all__ = ["DEFAULT_BUDGET", "fori_loop", "replays", "revolve", "while_loop"]
+__all__ = [
+    "DEFAULT_BUDGET",
+    "LoopReport",
+    "Sweeping",
+    "fori_loop",
+    "loop_report",
+    "replays",
+    "revolve",
+    "while_loop",
+]

@@ -102,9 +102,7 @@ def recorded(
     Returns:
         The last state, and the record.
     """
-    room = (
-        slots - slots % 2
-    )  # an even number of states is halved at a multiple of twice the spacing
+    room = slots - slots % 2  # so that half of the states lie at multiples of twice the spacing
 
     def stretch(state: Any) -> Any:
         """Keep this state, and go on to the next that may be kept."""
@@ -141,7 +139,7 @@ def swept(
     cotangents: State,
     sums: State,
     slots: int,
-) -> tuple[State, State]:
+) -> tuple[State, State, Any]:
     """Go back through a loop.
 
     Args:
@@ -155,25 +153,26 @@ def swept(
         slots: How many states there is room for.
 
     Returns:
-        The cotangents of the first state, and the sums.
+        The cotangents of the first state, the sums, and how many steps were run again.
     """
     kept, count = _stacked(record, slots)
 
     def replay(state: Any) -> Any:
-        end, count, in_hand, hand, kept, cts, sums = state
+        end, count, in_hand, hand, kept, cts, sums, again = state
         # A state in hand is kept; else the last one that was kept is taken in hand.
         last = _load(kept, jnp.maximum(count - 1, 0))
         hand = [lax.select(in_hand, a, b) for a, b in zip(hand, last, strict=True)]
         top = jnp.where(in_hand, count, count - 1)
         kept, count = _store(kept, top, hand), top + 1
         taped, plain = decide(end - hand[0], slots - count, slots, jnp)
+        again += taped + plain
         _, hand, count, kept = lax.while_loop(_remain, tape, (taped, hand, count, kept))
         _, hand = lax.while_loop(_remain, advance, (plain, hand))
         count = count - jnp.where(taped + plain == 0, 1, 0)
         in_hand = hand[0] < end - 1
         start = (~in_hand, end, count, hand, cts, sums, kept)
         _, end, count, hand, cts, sums, kept = lax.while_loop(lambda s: s[0], reverse, start)
-        return end, count, in_hand, hand, kept, cts, sums
+        return end, count, in_hand, hand, kept, cts, sums, again
 
     def further(hand: State) -> State:
         return [hand[0] + 1, *step(hand[1:])]
@@ -194,9 +193,10 @@ def swept(
         follows = (count > 0) & (hand[0] == end - 2)
         return follows, end - 1, count - jnp.where(follows, 1, 0), hand, cts, sums, kept
 
-    start = (record.steps, count, jnp.asarray(False), [_int(0), *init], kept, cotangents, sums)
+    hand = [_int(0), *init]
+    start = (record.steps, count, jnp.asarray(False), hand, kept, cotangents, sums, _int(0))
     done = lax.while_loop(lambda s: s[0] > 0, replay, start)
-    return done[-2], done[-1]
+    return done[-3], done[-2], done[-1]
 
 
 def _remain(state: Any) -> Any:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,9 @@ from funcnet.control_flow.transpose import Flags, Sweep, replaced, taken
 from funcnet.jaxprs import depends_on
 from funcnet.rules.primitive import LinearMap, rule_p, trace_flat, used_inputs, zeros
 
+if TYPE_CHECKING:
+    from funcnet.control_flow.counting import Log
+
 __all__ = ["Loop", "bytes_of"]
 
 _MOST_SLOTS = 1 << 10
@@ -28,6 +32,7 @@ _MOST_SLOTS = 1 << 10
 cleared at each call."""
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Loop:
     """``while cond(consts, x): x = body(consts, x)`` at fixed shapes: an application of a rule.
 
@@ -41,28 +46,26 @@ class Loop:
         records: Whether these are returned too, as a `Record` behind the results.
         is_masked: Whether the body does nothing once it should have stopped.
         moves: The loop whose tangents it moves, and along which arguments, if it is dual to one.
+        log: Who wants to know what its sweeps do.
     """
 
-    name = "while_loop"
-    origin = None
+    name: ClassVar[str] = "while_loop"
+    origin: ClassVar[None] = None
 
-    def __init__(
-        self,
-        cond: ClosedJaxpr,
-        body: ClosedJaxpr,
-        n_consts: int,
-        budget: int,
-        records: bool = False,
-        is_masked: bool = False,
-        moves: tuple[Loop, Flags] | None = None,
-    ) -> None:
-        self.is_masked, self.moves = is_masked, moves
-        self.cond, self.body, self.n_consts = cond, body, n_consts
-        self.budget, self.records = budget, records
-        self._linearized: dict[Flags, tuple[ClosedJaxpr, LinearMap]] = {}
-        self._duals: dict[Flags, Loop] = {}
-        self._sweeps: dict[tuple[Flags, int], Sweep] = {}
-        self._batched: dict[Any, Loop] = {}
+    cond: ClosedJaxpr
+    body: ClosedJaxpr
+    n_consts: int
+    budget: int
+    records: bool = False
+    is_masked: bool = False
+    moves: tuple[Loop, Flags] | None = None
+    log: Log | None = None
+    _linearized: dict[Flags, tuple[ClosedJaxpr, LinearMap]] = field(
+        default_factory=dict, init=False
+    )
+    _duals: dict[Flags, Loop] = field(default_factory=dict, init=False)
+    _sweeps: dict[tuple[Flags, int], Sweep] = field(default_factory=dict, init=False)
+    _batched: dict[Any, Loop] = field(default_factory=dict, init=False)
 
     def __repr__(self) -> str:
         return self.name
@@ -78,9 +81,14 @@ class Loop:
         return self.avals[self.n_consts :]
 
     @property
+    def state_bytes(self) -> int:
+        """The size of a state."""
+        return bytes_of(self.carry)
+
+    @property
     def slots(self) -> int:
         """How many states the budget allows."""
-        return min(max(self.budget // max(bytes_of(self.carry), 1), 2), _MOST_SLOTS)
+        return min(max(self.budget // max(self.state_bytes, 1), 2), _MOST_SLOTS)
 
     @cached_property
     def primal(self) -> ClosedJaxpr:
@@ -107,7 +115,7 @@ class Loop:
 
     @cached_property
     def _recording(self) -> Loop:
-        return Loop(self.cond, self.body, self.n_consts, self.budget, True, self.is_masked)
+        return replace(self, records=True)
 
     @cached_property
     def moving(self) -> list[bool]:
@@ -166,13 +174,14 @@ class Loop:
         def cond(*args: Any) -> list[Any]:
             return list(jaxpr_as_fun(self.cond)(*parted(args)[0]))
 
-        return Loop(
-            trace_flat(cond, avals),
-            trace_flat(body, avals),
-            n + k,
-            self.budget,
-            is_masked=self.is_masked,
+        return replace(
+            self,
+            cond=trace_flat(cond, avals),
+            body=trace_flat(body, avals),
+            n_consts=n + k,
+            records=False,
             moves=(self, live),
+            log=None,
         )
 
     def transposed(self, cotangents: Sequence[Any], args: Sequence[Any], unknown: Flags) -> Any:
@@ -286,10 +295,14 @@ class Loop:
         def cond(*args: Any) -> list[Any]:
             return list(jaxpr_as_fun(self.cond)(*args[:n], *args[n + m :]))
 
-        loop = Loop(
-            trace_flat(cond, avals), trace_flat(body, avals), n + m, self.budget, is_masked=True
+        return replace(
+            self,
+            cond=trace_flat(cond, avals),
+            body=trace_flat(body, avals),
+            n_consts=n + m,
+            is_masked=True,
+            moves=None,
         )
-        return loop.recording() if self.records else loop
 
     def stops_apart(self, mapped: Sequence[bool]) -> bool:
         """Whether examples may stop at different steps."""
@@ -339,8 +352,7 @@ class Loop:
             differs = any(depends_on(self.cond, mapped))
             every = trace_flat(cond, avals) if differs else self.cond
             body = batch.map(self.body, avals, axes, axes[self.n_consts :])
-            loop = Loop(every, body, self.n_consts, self.budget, self.records, self.is_masked)
-            self._batched[key] = loop
+            self._batched[key] = replace(self, cond=every, body=body, moves=None)
         return self._batched[key]
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnet.control_flow.counting import logged
 from funcnet.control_flow.loop import Loop, bytes_of
 from funcnet.control_flow.tracing import Traced, traced
 from funcnet.errors import ArgumentError, DTypeError
@@ -81,7 +82,7 @@ def while_loop(
     """
     if max_steps is None:
         loop = traced("while_loop", cond_fun, body_fun, init_val)
-        return _run("while_loop", loop, budget_bytes)
+        return _run("while_loop", loop, budget_bytes, body_fun)
     if max_steps < 0:
         raise ArgumentError(f"while_loop: max_steps is {max_steps}; it has to be 0 or more.")
 
@@ -95,7 +96,7 @@ def while_loop(
 
     counted: Any = (jnp.zeros((), jnp.int32), init_val)
     loop = traced("while_loop", goes, step, counted, name=_behind_count)
-    _, x = _run("while_loop", loop, budget_bytes)
+    _, x = _run("while_loop", loop, budget_bytes, body_fun)
     _refuse(cond_fun(x), max_steps)
     return x
 
@@ -144,7 +145,7 @@ def fori_loop(
 
     start: Any = (jax.lax.convert_element_type(first, counts), init_val)
     loop = traced("fori_loop", lambda s: s[0] < last, step, start, name=_behind_count)
-    return _run("fori_loop", loop, budget_bytes)[1]
+    return _run("fori_loop", loop, budget_bytes, body_fun)[1]
 
 
 def _bound(name: str, bound: Any) -> Any:
@@ -161,7 +162,9 @@ def _behind_count(path: str) -> str:
     return path[2:]
 
 
-def _run(function: str, loop: Traced, budget_bytes: int | None) -> Any:
+def _run(
+    function: str, loop: Traced, budget_bytes: int | None, body_fun: Callable[..., Any]
+) -> Any:
     """Run a loop; its state as a tree."""
     budget = DEFAULT_BUDGET if budget_bytes is None else budget_bytes
     size = bytes_of([jax.typeof(x) for x in loop.state])
@@ -170,7 +173,7 @@ def _run(function: str, loop: Traced, budget_bytes: int | None) -> Any:
             f"{function}: budget_bytes={budget_bytes:,} is too little: one state takes {size:,} "
             f"bytes, and two have to be kept at least. Give {2 * size:,} or more."
         )
-    made = Loop(loop.cond, loop.body, len(loop.consts), budget)
+    made = Loop(loop.cond, loop.body, len(loop.consts), budget, log=logged(body_fun))
     return loop.tree.unflatten(rule_p.bind(*loop.consts, *loop.state, application=made))
 
 

@@ -111,7 +111,10 @@ class Sweep:
             made = back(*args[:n], *x, *cts)
             return list(made[len(sums) :]), [a + b for a, b in zip(sums, made, strict=False)]
 
-        cotangents, sums = swept(body, pull, init, Record.of(record), cotangents, sums, self.slots)
+        kept = Record.of(record)
+        cotangents, sums, again = swept(body, pull, init, kept, cotangents, sums, self.slots)
+        if self.loop.log is not None:
+            self.loop.log.note(self.slots, self.loop.state_bytes, kept.steps, again)
         return [*sums, *cotangents]
 
     def widen(self, live: Sequence[bool]) -> Flags:
