@@ -43,10 +43,10 @@ def while_loop(
     * reverse rule: ``ct_k = A_k^T ct_(k+1)``, from the last step to the first.
 
     The second needs the states in the opposite order. As many are kept as `budget_bytes` allows;
-    where the loop is longer than that, steps are run again, by a binomial schedule (see
-    :mod:`funcnet.control_flow.schedule`). What `cond_fun` and `body_fun` close over is
-    differentiated as well. The number of steps, as any integer, has no derivative: the gradient is
-    that of the steps that were taken.
+    where the loop is longer than that, steps are run again, by a binomial schedule
+    (:func:`~funcnet.control_flow.replays` counts how often). What `cond_fun` and `body_fun` close
+    over is differentiated as well. The number of steps, as any integer, has no derivative: the
+    gradient is that of the steps that were taken.
 
     Args:
         cond_fun: From the state to one bool.

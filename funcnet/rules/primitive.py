@@ -30,6 +30,7 @@ from funcnet.jaxprs import depends_on, look_inside, register_opener
 
 __all__ = [
     "Application",
+    "Batch",
     "BatchedApplication",
     "LinearMap",
     "apply_linear_map",
@@ -176,7 +177,7 @@ def _transposed(jaxpr: ClosedJaxpr, num_residuals: int) -> ClosedJaxpr:
     return trace_flat(transpose, [*kept, *(a.to_ct_aval() for a in jaxpr.out_avals)])
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """One ``vmap``: its size, and what collectives and meshes call its axis."""
 
     size: int
@@ -200,7 +201,7 @@ class _Batch(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _batched_map(
-    inner: LinearMap, batch: _Batch, avals: tuple[Any, ...], in_axes: Axes
+    inner: LinearMap, batch: Batch, avals: tuple[Any, ...], in_axes: Axes
 ) -> LinearMap:
     """`inner` under one vmap, residuals and tangents mapped as `in_axes` says, outputs along 0."""
     n = inner.num_residuals
@@ -254,7 +255,7 @@ class Application(Protocol):
 class SelfBatched(Protocol):
     """An application that knows a better way under ``vmap`` than to map its code."""
 
-    def batched(self, batch: _Batch, args: Sequence[Any], axes: Axes) -> tuple[Any, Axes]:
+    def batched(self, batch: Batch, args: Sequence[Any], axes: Axes) -> tuple[Any, Axes]:
         """Its outputs for arguments mapped along `axes`, and the axes of these."""
 
 
@@ -276,7 +277,7 @@ class BatchedApplication:
     """A rule under one vmap."""
 
     def __init__(
-        self, inner: Application, batch: _Batch, avals: tuple[Any, ...], axes: Axes
+        self, inner: Application, batch: Batch, avals: tuple[Any, ...], axes: Axes
     ) -> None:
         self.inner, self.batch, self.avals, self.axes = inner, batch, avals, axes
         self.name, self.origin = inner.name, inner.origin
@@ -317,7 +318,7 @@ class BatchedApplication:
 
 @lru_cache(maxsize=4096)
 def _batched_application(
-    inner: Application, batch: _Batch, avals: tuple[Any, ...], axes: Axes
+    inner: Application, batch: Batch, avals: tuple[Any, ...], axes: Axes
 ) -> BatchedApplication:
     return BatchedApplication(inner, batch, avals, axes)
 
@@ -475,13 +476,13 @@ def _linear_batch(axis: Any, args: Any, dims: Any, *, linear: LinearMap) -> Any:
     return outs, [0] * len(outs)
 
 
-def _batch_of(axis: Any, dims: Sequence[Any]) -> tuple[_Batch | None, Axes]:
+def _batch_of(axis: Any, dims: Sequence[Any]) -> tuple[Batch | None, Axes]:
     # JAX calls these rules also when nothing is batched; the answer must then be unbatched too.
     axes = tuple(d if isinstance(d, int) else None for d in dims)
     if all(a is None for a in axes):
         return None, axes
     name = axis.name if isinstance(axis.name, str) else None
-    return _Batch(axis.size, name, axis.spmd_name), axes
+    return Batch(axis.size, name, axis.spmd_name), axes
 
 
 def _saved_like_its_parts(inner: Callable[[Any], ClosedJaxpr]) -> Callable[..., Any]:
