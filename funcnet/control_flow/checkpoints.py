@@ -12,13 +12,15 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from funcnet.control_flow.schedule import decide, split, tape_of
+from funcnet.control_flow.counters import count_while
+from funcnet.control_flow.schedule import decide
 
 __all__ = ["Record", "recorded", "swept"]
 
@@ -26,16 +28,16 @@ State = list[Any]
 
 
 class Record(NamedTuple):
-    """What the way forward kept: every so many steps a state, that of the beginning first."""
+    """What the way forward kept: a state every ``2^level`` steps, that of the beginning first."""
 
     steps: Any
-    spacing: Any
+    level: Any
     slots: list[Any]
 
     @property
     def flat(self) -> list[Any]:
         """As a list."""
-        return [self.steps, self.spacing, *self.slots]
+        return [self.steps, self.level, *self.slots]
 
     @classmethod
     def of(cls, flat: Sequence[Any]) -> Record:
@@ -74,18 +76,9 @@ def _store(slots: State, place: Any, x: State) -> State:
     ]
 
 
-def _int(x: int) -> Any:
-    return jnp.asarray(x, jnp.int32)
-
-
 def _times(count: Any, step: Callable[[Any], Any], x: Any) -> Any:
     """Take a step so many times."""
-
-    def body(state: Any) -> Any:
-        i, y = state
-        return i + 1, step(y)
-
-    return lax.while_loop(lambda state: state[0] < count, body, (_int(0), x))[1]
+    return count_while(_remain, lambda c, y: ([c[0] - 1], step(y)), [count], x)[1]
 
 
 def recorded(
@@ -102,38 +95,43 @@ def recorded(
     Returns:
         The last state, and the record.
     """
-    room = slots - slots % 2  # so that half of the states lie at multiples of twice the spacing
+    half = slots // 2
+    room = 2 * half  # so that half of the states lie at multiples of twice the spacing
 
-    def stretch(state: Any) -> Any:
+    def stretch(counters: Any, state: Any) -> Any:
         """Keep this state, and go on to the next that may be kept."""
-        going, x, n, spacing, kept = state
-        full = n == room * spacing
-        kept = _times(jnp.where(full, room // 2, 0), _thin, (_int(0), kept))[1]
-        spacing = jnp.where(full, 2 * spacing, spacing)
-        kept = _store(kept, n // spacing, x)
-        end = n + spacing
+        (_, n, level), (x, kept) = counters, state
+        full = n == room << level
+        _, kept = count_while(
+            lambda i: i < jnp.where(full, half, 0),
+            lambda c, kept: ([c[0] + 1], _store(kept, c[0], _load(kept, 2 * c[0]))),
+            [0],
+            kept,
+        )
+        level = jnp.where(full, level + 1, level)
+        kept = _store(kept, n >> level, x)
+        end = n + (1 << level)
 
-        def body(inner: Any) -> Any:
-            _, m, y = inner
+        def further(counters: Any, y: State) -> Any:
             y = step(y)
-            return goes(y), m + 1, y
+            return [goes(y), counters[1] + 1], y
 
-        going, n, x = lax.while_loop(lambda s: s[0] & (s[1] < end), body, (going, n, x))
-        return going, x, n, spacing, kept
+        (going, n), x = count_while(lambda go, m: (go > 0) & (m < end), further, [1, n], x)
+        return [going, n, level], (x, kept)
 
-    start = (goes(init), init, _int(0), _int(1), _empty(init, slots))
-    _, x, n, spacing, kept = lax.while_loop(lambda s: s[0], stretch, start)
-    return x, Record(n, spacing, kept)
+    start = [goes(init), 0, 0], (init, _empty(init, slots))
+    (_, n, level), (x, kept) = count_while(_remain, stretch, *start)
+    return x, Record(n, level, kept)
 
 
-def _thin(state: Any) -> Any:
-    i, kept = state
-    return i + 1, _store(kept, i, _load(kept, 2 * i))
+_STACK, _HAND, _RECORD = range(3)
+"""Where the next state is: on top of the stack, in hand, or to be chosen from the record."""
 
 
 def swept(
     step: Callable[[State], State],
-    pull: Callable[[State, State, State], tuple[State, State]],
+    slopes: Callable[[State], State],
+    pull: Callable[[State, State, State, State], tuple[State, State]],
     init: State,
     record: Record,
     cotangents: State,
@@ -144,8 +142,10 @@ def swept(
 
     Args:
         step: The step.
-        pull: A step's pullback: the state before it, the cotangents of the one after it, and what
-            was summed up for the constants, to the cotangents of the state before it and the sums.
+        slopes: What the pullback of a step needs besides the state before it, from that state.
+        pull: A step's pullback: the state before it, its slopes, the cotangents of the one after
+            it, and what was summed up for the constants, to the cotangents of the state before it
+            and the sums.
         init: The state that it started from, of which only the shapes matter.
         record: What was kept.
         cotangents: Those of the last state.
@@ -155,69 +155,68 @@ def swept(
     Returns:
         The cotangents of the first state, the sums, and how many steps were run again.
     """
-    kept, count = _stacked(record, slots)
+    last = (record.steps - 1) >> record.level
 
-    def replay(state: Any) -> Any:
-        end, count, in_hand, hand, kept, cts, sums, again = state
-        # A state in hand is kept; else the last one that was kept is taken in hand.
-        last = _load(kept, jnp.maximum(count - 1, 0))
-        hand = [lax.select(in_hand, a, b) for a, b in zip(hand, last, strict=True)]
-        top = jnp.where(in_hand, count, count - 1)
-        kept, count = _store(kept, top, hand), top + 1
-        taped, plain = decide(end - hand[0], slots - count, slots, jnp)
-        again += taped + plain
-        _, hand, count, kept = lax.while_loop(_remain, tape, (taped, hand, count, kept))
-        _, hand = lax.while_loop(_remain, advance, (plain, hand))
-        count = count - jnp.where(taped + plain == 0, 1, 0)
-        in_hand = hand[0] < end - 1
-        start = (~in_hand, end, count, hand, cts, sums, kept)
-        _, end, count, hand, cts, sums, kept = lax.while_loop(lambda s: s[0], reverse, start)
-        return end, count, in_hand, hand, kept, cts, sums, again
+    def replay(counters: Any, state: Any) -> Any:
+        """Go forward from a state; reverse what comes out, if that was the last step."""
+        end, count, source, chosen, at, again = counters
+        hand, kept, places, pulled = state
+        place = jnp.where(source == _RECORD, chosen, jnp.maximum(count - 1, 0))
+        (found,), loaded = _load([places], place), _load(kept, place)
+        hand = [lax.select(source == _HAND, a, b) for a, b in zip(hand, loaded, strict=True)]
+        at = lax.select_n(source, found, at, chosen << record.level)
+        count = jnp.where(source == _STACK, count, count + 1)
+        kept, places = _store(kept, count - 1, hand), *_store([places], count - 1, [at])
+        left = end - at
+        todo = decide(left, slots - count, slots, chosen, last, record.level)
+        start = [todo.taped, at, count], (hand, kept, places)
+        (_, at, count), (hand, kept, places) = count_while(_remain, tape, *start)
+        hand, at = _times(todo.plain, step, hand), at + todo.plain
+        count = jnp.where(left == 1, count - 1, count)
+        starts = at == end - 1
+        start = [starts, end, count], (hand, slopes(hand), pulled)
+        reverse = partial(_reverse, slopes, pull, kept, places)
+        (_, end, count), (hand, _, pulled) = count_while(_remain, reverse, *start)
+        source = jnp.where(starts, _STACK, jnp.where(todo.chooses, _RECORD, _HAND))
+        again += todo.taped + todo.plain
+        return [end, count, source, todo.chosen, at, again], (hand, kept, places, pulled)
 
-    def further(hand: State) -> State:
-        return [hand[0] + 1, *step(hand[1:])]
-
-    def tape(state: Any) -> Any:
-        left, hand, count, kept = state
-        hand = further(hand)
-        return left - 1, hand, count + 1, _store(kept, count, hand)
-
-    def advance(state: Any) -> Any:
-        left, hand = state
-        return left - 1, further(hand)
-
-    def reverse(state: Any) -> Any:
-        _, end, count, hand, cts, sums, kept = state
-        cts, sums = pull(hand[1:], cts, sums)
-        hand = _load(kept, jnp.maximum(count - 1, 0))
-        follows = (count > 0) & (hand[0] == end - 2)
-        return follows, end - 1, count - jnp.where(follows, 1, 0), hand, cts, sums, kept
-
-    hand = [_int(0), *init]
-    start = (record.steps, count, jnp.asarray(False), hand, kept, cotangents, sums, _int(0))
-    done = lax.while_loop(lambda s: s[0] > 0, replay, start)
-    return done[-3], done[-2], done[-1]
-
-
-def _remain(state: Any) -> Any:
-    return state[0] > 0
-
-
-def _stacked(record: Record, slots: int) -> tuple[State, Any]:
-    """The stack to begin with: positions and states, of those that are worth their room."""
-    last = (record.steps + record.spacing - 1) // record.spacing - 1
-    spare = slots - tape_of(slots)
-
-    def choose(state: Any) -> Any:
-        i, count, kept = state
-        at = split(record.steps - i * record.spacing, spare - count + 1, slots, jnp)
-        near = jnp.maximum((at + record.spacing // 2) // record.spacing, 1)
-        i = jnp.minimum(i + near, last)
-        return i, count + 1, _store(kept, count, _load(kept, i))
+    def tape(counters: Any, state: Any) -> Any:
+        (left, at, count), (hand, kept, places) = counters, state
+        hand, at = step(hand), at + 1
+        kept, places = _store(kept, count, hand), *_store([places], count, [at])
+        return [left - 1, at, count + 1], (hand, kept, places)
 
     # Where all states were kept, all are worth it.
-    dense = record.spacing == 1
-    places = record.spacing * jnp.arange(slots, dtype=jnp.int32)
-    start = (jnp.where(dense, last, 0), jnp.where(dense, last + 1, 1), [places, *record.slots])
-    done = lax.while_loop(lambda s: (s[0] < last) & (s[1] < spare), choose, start)
-    return done[2], done[1]
+    dense = record.level == 0
+    count, chosen = jnp.where(dense, last + 1, 0), jnp.where(dense, last, 0)
+    start = [record.steps, count, jnp.where(dense, _STACK, _RECORD), chosen, 0, 0]
+    places = jnp.arange(slots, dtype=jnp.int32)
+    state = (init, record.slots, places, (cotangents, sums))
+    counters, done = count_while(_remain, replay, start, state)
+    return *done[-1], counters[-1]
+
+
+def _reverse(
+    slopes: Callable[..., State],
+    pull: Callable[..., tuple[State, State]],
+    kept: State,
+    places: Any,
+    counters: Any,
+    state: Any,
+) -> Any:
+    """Pull cotangents back through a step; take the state before it, if it was kept.
+
+    The slopes there are computed before the next step needs them: as part of the state they are
+    computed once, where XLA would otherwise do so for each cotangent that they are a factor of.
+    """
+    (_, end, count), (hand, slope, pulled) = counters, state
+    pulled = pull(hand, slope, *pulled)
+    top = jnp.maximum(count - 1, 0)
+    (at,), hand = _load([places], top), _load(kept, top)
+    follows = (count > 0) & (at == end - 2)
+    return [follows, end - 1, count - follows.astype(jnp.int32)], (hand, slopes(hand), pulled)
+
+
+def _remain(left: Any, *_: Any) -> Any:
+    return left > 0

@@ -19,9 +19,13 @@ that, since a loop of some length costs less per step than many of one.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 __all__ = ["Decision", "decide", "replays", "revolve", "split", "tape_of"]
 
@@ -41,45 +45,62 @@ def tape_of(slots: int) -> int:
 
 
 class Decision(NamedTuple):
-    """What to do from a kept state: replay so many steps onto the tape, then so many without."""
+    """What to do from a kept state: replay so many steps onto the tape, then so many without.
+
+    Or, as long as states of the record are being chosen, which one is next.
+    """
 
     taped: Any
     plain: Any
+    chooses: Any
+    chosen: Any
 
 
-def decide(left: Any, free: Any, slots: int, xp: Any = np) -> Decision:
-    """The next replay.
+def decide(
+    left: Any, free: Any, slots: int, chosen: Any = 0, last: Any = 0, level: Any = 0
+) -> Decision:
+    """What to do next.
 
     Args:
         left: The number of steps from the last kept state to the end, at least 1.
         free: The number of slots that are free.
         slots: The number of all slots.
-        xp: NumPy, or ``jax.numpy`` for numbers that are traced.
+        chosen: Which state of the record is the last that was chosen.
+        last: Which one is the last that there is.
+        level: They lie ``2^level`` steps apart.
 
     Returns:
         How many steps to replay and keep, and how many to replay after these. The state that comes
         out is the last one, ready to be reversed, or is to be kept in its turn.
 
     Example:
-        >>> decide(5, 3, 8)  # all states fit: three are kept, and one is left in hand
-        Decision(taped=3, plain=1)
-        >>> decide(1000, 0, 1)  # no room: all steps once more for the very last one
-        Decision(taped=0, plain=999)
-        >>> decide(100, 4, 6)  # the best place for the next state that is kept
-        Decision(taped=0, plain=44)
+        >>> decide(5, 3, 8)[:2]  # all states fit: three are kept, and one is left in hand
+        (3, 1)
+        >>> decide(1000, 0, 1)[:2]  # no room: all steps once more for the very last one
+        (0, 999)
+        >>> decide(100, 4, 6)[:2]  # the best place for the next state that is kept
+        (0, 44)
+        >>> decide(100, 4, 6, 0, 9, 3)[2:]  # or near it, where every eighth was kept: that at 48
+        (True, 6)
     """
+    xp = jnp if isinstance(left, jax.Array) else np
     spare = free - tape_of(slots)
-    at = xp.where(spare > 0, split(left, xp.maximum(spare, 1) + 1, slots, xp), left - 1 - free)
+    best = split(left, xp.maximum(spare, 1) + 1, slots)
+    chooses = (chosen < last) & (spare > 0)
+    near = xp.minimum(chosen + xp.maximum((best + ((1 << level) >> 1)) >> level, 1), last)
+    at = xp.where(spare > 0, best, left - 1 - free)
     at = xp.where(free > 0, xp.minimum(at, left - 1), left - 1)
     fits = left - 2 <= free
     taped = xp.where(fits, xp.maximum(left - 2, 0), 0)
     plain = xp.where(fits, xp.minimum(left - 1, 1), at)
+    taped, plain = xp.where(chooses, 0, taped), xp.where(chooses, 0, plain)
+    chosen = xp.where(chooses, near, last)
     if xp is np:
-        return Decision(int(taped), int(plain))
-    return Decision(taped, plain)
+        return Decision(int(taped), int(plain), bool(chooses), int(chosen))
+    return Decision(taped, plain, chooses, chosen)
 
 
-def split(left: Any, states: Any, slots: int, xp: Any = np) -> Any:
+def split(left: Any, states: Any, slots: int) -> Any:
     """Where to keep the next state, in steps after the last.
 
     With `r` the smallest number for which ``(s + r choose s)`` tapes cover the steps, after a share
@@ -90,29 +111,40 @@ def split(left: Any, states: Any, slots: int, xp: Any = np) -> Any:
         left: The number of steps to the end.
         states: How many states may be kept on them, the one at the beginning included.
         slots: The number of all slots.
-        xp: NumPy or ``jax.numpy``.
     """
+    xp = jnp if isinstance(left, jax.Array) else np
     tape = tape_of(slots) + 1
-    tapes = (left + tape - 1) // tape
-    r = _repeats(tapes, states, slots, xp)
-    whole, rest = tapes // (states + r), tapes % (states + r)
-    return xp.maximum(whole * r + rest * r // (states + r), 1) * tape
-
-
-def _repeats(length: Any, states: Any, slots: int, xp: Any) -> Any:
-    """The smallest r, up to a bound, for which (s + r choose s) is at least a length.
-
-    By logarithms: a choice that is off by a rounding error is as good.
-    """
+    states = xp.asarray(states, xp.int32)
+    tapes = _over(left + tape - 1, tape)
     most = _MORE_REPEATS if slots < _FEW_SLOTS else _REPEATS
-    table = xp.asarray(_log_factorials(slots + 1 + most))
-    r = np.arange(most, dtype=np.int32)
-    reached = table[states + r] - table[states] - _log_factorials(most)
-    return xp.sum(reached < xp.log(xp.asarray(length, np.float32)) - 1e-3, dtype=np.int32)
+
+    def reaches(state: Any) -> Any:
+        r, ways, _ = state
+        return (ways < xp.float32(tapes)) & (r < most)
+
+    def further(state: Any) -> Any:
+        r, ways, _ = state
+        r = r + 1
+        ways = ways * xp.float32(states + r) / xp.float32(r)
+        whole = _over(tapes, states + r)
+        rest = tapes - whole * (states + r)
+        return r, ways, xp.maximum(whole * r + _over(rest * r, states + r), 1) * tape
+
+    return _while(reaches, further, (xp.int32(0), xp.float32(1), xp.int32(tape)), xp)[2]
 
 
-def _log_factorials(count: int) -> np.ndarray:
-    return np.asarray([math.lgamma(i + 1) for i in range(count)], np.float32)
+def _over(a: Any, b: Any) -> Any:
+    """The quotient of numbers that are not negative, without the rest."""
+    return lax.div(a, jnp.asarray(b, a.dtype)) if isinstance(a, jax.Array) else a // b
+
+
+def _while(goes: Callable[[Any], Any], step: Callable[[Any], Any], state: Any, xp: Any) -> Any:
+    """A loop whose numbers fit into registers: XLA makes one function of it."""
+    if xp is not np:
+        return lax.while_loop(goes, step, state)
+    while goes(state):
+        state = step(state)
+    return state
 
 
 def revolve(steps: int, slots: int) -> int:
@@ -148,38 +180,26 @@ def replays(steps: int, slots: int) -> int:
         >>> replays(1000, 100) / revolve(1000, 100) < 1.3
         True
     """
-    total, spacing = steps, 1
-    room = slots - slots % 2
-    while steps > room * spacing:
-        spacing *= 2
-    kept = chosen(steps, spacing, slots)
-    end, hand = steps, None
+    total, level = steps, 0
+    while steps > slots // 2 * 2 << level:
+        level += 1
+    last = (steps - 1) >> level
+    kept, chosen = ([0], 0) if level else (list(range(steps)), last)
+    end = steps
     while end:
-        if hand is not None:
-            kept.append(hand)
-        taped, plain = decide(end - kept[-1], slots - len(kept), slots)
+        left = end - kept[-1]
+        taped, plain, chooses, chosen = decide(left, slots - len(kept), slots, chosen, last, level)
         total += taped + plain
-        if not taped and not plain:
-            hand = kept.pop()
-        else:
-            first = kept[-1] + 1
-            kept += range(first, first + taped)
-            hand = kept[-1] + plain
-        while hand is not None and hand == end - 1:
+        first = kept[-1] + 1
+        kept += range(first, first + taped)
+        hand = chosen << level if chooses else kept[-1] + plain
+        if left == 1:
+            kept.pop()
+        if hand < end - 1:
+            kept.append(hand)
+            continue
+        end -= 1
+        while kept and kept[-1] == end - 1:
             end -= 1
-            hand = kept.pop() if kept and kept[-1] == end - 1 else None
+            kept.pop()
     return total
-
-
-def chosen(steps: int, spacing: int, slots: int) -> list[int]:
-    """Which of evenly spaced states are worth their room, by position."""
-    last = (steps + spacing - 1) // spacing - 1
-    if spacing == 1:
-        return list(range(last + 1))
-    kept = [0] if steps else []
-    while steps and kept[-1] < last * spacing and (spare := slots - len(kept) - tape_of(slots)) > 0:
-        at = split(steps - kept[-1], spare + 1, slots)
-        kept.append(
-            min(kept[-1] + max(1, (at + spacing // 2) // spacing) * spacing, last * spacing)
-        )
-    return [int(k) for k in kept]

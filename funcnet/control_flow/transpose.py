@@ -11,7 +11,7 @@ of checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -80,20 +80,30 @@ class Sweep:
         return trace_flat(self._sweep, self.avals)
 
     @cached_property
-    def back(self) -> ClosedJaxpr:
-        """One step pulled back: ``(consts, x, cotangents)`` to cotangents of what is live."""
-        loop = self.loop
+    def back(self) -> tuple[ClosedJaxpr, ClosedJaxpr]:
+        """One step pulled back, in two parts.
 
-        def back(*values: Any) -> list[Any]:
-            args, cotangents = list(values[: len(loop.avals)]), values[len(loop.avals) :]
+        ``(consts, x)`` to its slopes, and ``(consts, x, slopes, cotangents)`` to the cotangents of
+        what is live. In one piece XLA would compute a slope anew for every cotangent that it is a
+        factor of.
+        """
+        loop, kept = self.loop, _Kept()
 
+        def slopes(*args: Any) -> list[Any]:
             def step(*moved: Any) -> list[Any]:
                 y = jaxpr_as_fun(loop.body)(*replaced(args, self.live, moved))
                 return [o for o, f in zip(y, self.live[loop.n_consts :], strict=True) if f]
 
-            return list(jax.vjp(step, *taken(args, self.live))[1](list(cotangents)))
+            return kept.parted(jax.vjp(step, *taken(args, self.live))[1], args)
 
-        return trace_flat(back, [*loop.avals, *(a.to_ct_aval() for a in self._moved)])
+        def back(*values: Any) -> list[Any]:
+            k, c = len(loop.avals), len(self._moved)
+            args, made, cotangents = values[:k], values[k : len(values) - c], values[-c:]
+            return list(kept.joined(args, made)(list(cotangents)))
+
+        first = trace_flat(slopes, loop.avals)
+        cotangents = [a.to_ct_aval() for a in self._moved]
+        return first, trace_flat(back, [*loop.avals, *first.out_avals, *cotangents])
 
     def _parted(self, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
         a = len(self.loop.avals)
@@ -105,14 +115,19 @@ class Sweep:
         n = self.loop.n_consts
         _, body, init = self.loop._functions(args)
         sums = [zeros(a.to_ct_aval()) for a in taken(self.loop.avals[:n], self.live[:n])]
-        back = jaxpr_as_fun(self.back)
+        slopes_of, back = map(jaxpr_as_fun, self.back)
 
-        def pull(x: Any, cts: Any, sums: Any) -> tuple[Any, Any]:
-            made = back(*args[:n], *x, *cts)
+        def slopes(x: Any) -> list[Any]:
+            return list(slopes_of(*args[:n], *x))
+
+        def pull(x: Any, slope: Any, cts: Any, sums: Any) -> tuple[Any, Any]:
+            made = back(*args[:n], *x, *slope, *cts)
             return list(made[len(sums) :]), [a + b for a, b in zip(sums, made, strict=False)]
 
         kept = Record.of(record)
-        cotangents, sums, again = swept(body, pull, init, kept, cotangents, sums, self.slots)
+        cotangents, sums, again = swept(
+            body, slopes, pull, init, kept, cotangents, sums, self.slots
+        )
         if self.loop.log is not None:
             self.loop.log.note(self.slots, self.loop.state_bytes, kept.steps, again)
         return [*sums, *cotangents]
@@ -275,6 +290,33 @@ def mapped_sweep(sweep: Any, batch: Any, args: Sequence[Any], axes: Sequence[int
     mapped = MappedSweep(sweep.resized(slots), batch, avals, tuple(axes))
     outs = rule_p.bind(*args, application=mapped)
     return outs, [0] * len(outs)
+
+
+class _Kept:
+    """What a pullback keeps: arguments, constants, and what had to be computed."""
+
+    def parted(self, pullback: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
+        """What had to be computed."""
+        leaves, self._structure = jax.tree.flatten(pullback)
+        places = {id(x): i for i, x in enumerate(args)}
+        made: list[Any] = []
+        self._places: list[int | None] = []
+        self._constants = [None if isinstance(x, jax.core.Tracer) else x for x in leaves]
+        for x in leaves:
+            if isinstance(x, jax.core.Tracer) and id(x) not in places:
+                places[id(x)] = len(args) + len(made)
+                made.append(x)
+            self._places.append(places.get(id(x)))
+        return made
+
+    def joined(self, args: Sequence[Any], made: Sequence[Any]) -> Callable[..., Any]:
+        """The pullback again, at other arguments."""
+        values = [*args, *made]
+        leaves = [
+            constant if place is None else values[place]
+            for place, constant in zip(self._places, self._constants, strict=True)
+        ]
+        return jax.tree.unflatten(self._structure, leaves)
 
 
 def taken(values: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
