@@ -22,55 +22,65 @@ from jax import lax
 from funcnet.control_flow.counters import count_while
 from funcnet.control_flow.schedule import decide
 
-__all__ = ["Record", "recorded", "swept"]
+__all__ = ["Record", "load", "recorded", "store", "swept"]
 
 State = list[Any]
 
 
 class Record(NamedTuple):
-    """What the way forward kept: a state every ``2^level`` steps, that of the beginning first."""
+    """What the way forward kept: a state every ``2^level`` steps, that of the beginning first.
+
+    Attributes:
+        steps: How many steps there were.
+        level: How far the states lie apart.
+        exact: Whether an inverse of the step led back to every state, if there is one.
+        slots: The states, stacked leaf by leaf. With an inverse, the last slot has the last state.
+    """
 
     steps: Any
     level: Any
+    exact: Any
     slots: list[Any]
 
     @property
     def flat(self) -> list[Any]:
         """As a list."""
-        return [self.steps, self.level, *self.slots]
+        return [self.steps, self.level, self.exact, *self.slots]
 
     @classmethod
     def of(cls, flat: Sequence[Any]) -> Record:
         """From a list."""
-        return cls(flat[0], flat[1], list(flat[2:]))
+        return cls(flat[0], flat[1], flat[2], list(flat[3:]))
 
     @staticmethod
     def count(leaves: int) -> int:
         """How many arrays it is, for a state of so many leaves."""
-        return leaves + 2
+        return leaves + 3
 
     @staticmethod
     def avals(carry: Sequence[Any], slots: int) -> list[Any]:
         """What these arrays are like."""
         number = jax.ShapeDtypeStruct((), jnp.int32)
         kept = [jax.ShapeDtypeStruct((slots, *a.shape), a.dtype) for a in carry]
-        return [number, number, *kept]
+        return [number, number, number, *kept]
 
     @staticmethod
     def axes(of_slots: Sequence[int | None]) -> list[int | None]:
         """Along which axes they differ between examples, for those of the slots."""
-        return [None, None, *of_slots]
+        return [None, None, None, *of_slots]
 
 
 def _empty(carry: Sequence[Any], slots: int) -> State:
     return [jnp.zeros((slots, *x.shape), x.dtype) for x in carry]
 
 
-def _load(slots: State, place: Any) -> State:
+def load(slots: State, place: Any) -> State:
+    """The state in a slot."""
     return [lax.dynamic_index_in_dim(s, place, 0, keepdims=False) for s in slots]
 
 
-def _store(slots: State, place: Any, x: State) -> State:
+def store(slots: State, place: Any, x: State) -> State:
+    """The slots with a state in one of them."""
     return [
         lax.dynamic_update_index_in_dim(s, leaf, place, 0) for s, leaf in zip(slots, x, strict=True)
     ]
@@ -82,7 +92,11 @@ def _times(count: Any, step: Callable[[Any], Any], x: Any) -> Any:
 
 
 def recorded(
-    goes: Callable[[State], Any], step: Callable[[State], State], init: State, slots: int
+    goes: Callable[[State], Any],
+    step: Callable[[State], State],
+    init: State,
+    slots: int,
+    leads_back: Callable[[State, State], Any] | None = None,
 ) -> tuple[State, Record]:
     """Run a loop and keep states of it.
 
@@ -91,37 +105,46 @@ def recorded(
         step: The step.
         init: The state to start from.
         slots: How many states may be kept.
+        leads_back: Whether the step's inverse leads from one state to the one before, if there is
+            an inverse.
 
     Returns:
         The last state, and the record.
     """
-    half = slots // 2
+    half = (slots - (leads_back is not None)) // 2
     room = 2 * half  # so that half of the states lie at multiples of twice the spacing
 
     def stretch(counters: Any, state: Any) -> Any:
         """Keep this state, and go on to the next that may be kept."""
-        (_, n, level), (x, kept) = counters, state
+        (_, n, level, exact), (x, kept) = counters, state
         full = n == room << level
         _, kept = count_while(
             lambda i: i < jnp.where(full, half, 0),
-            lambda c, kept: ([c[0] + 1], _store(kept, c[0], _load(kept, 2 * c[0]))),
+            lambda c, kept: ([c[0] + 1], store(kept, c[0], load(kept, 2 * c[0]))),
             [0],
             kept,
         )
         level = jnp.where(full, level + 1, level)
-        kept = _store(kept, n >> level, x)
+        kept = store(kept, n >> level, x)
         end = n + (1 << level)
 
-        def further(counters: Any, y: State) -> Any:
-            y = step(y)
-            return [goes(y), counters[1] + 1], y
+        def further(counters: Any, x: State) -> Any:
+            _, m, exact = counters
+            y = step(x)
+            if leads_back is not None:
+                exact = (exact > 0) & leads_back(x, y)
+            return [goes(y), m + 1, exact], y
 
-        (going, n), x = count_while(lambda go, m: (go > 0) & (m < end), further, [1, n], x)
-        return [going, n, level], (x, kept)
+        (going, n, exact), x = count_while(
+            lambda go, m, _: (go > 0) & (m < end), further, [1, n, exact], x
+        )
+        return [going, n, level, exact], (x, kept)
 
-    start = [goes(init), 0, 0], (init, _empty(init, slots))
-    (_, n, level), (x, kept) = count_while(_remain, stretch, *start)
-    return x, Record(n, level, kept)
+    start = [goes(init), 0, 0, leads_back is not None], (init, _empty(init, slots))
+    (_, n, level, exact), (x, kept) = count_while(_remain, stretch, *start)
+    if leads_back is not None:
+        kept = store(kept, slots - 1, x)
+    return x, Record(n, level, exact, kept)
 
 
 _STACK, _HAND, _RECORD = range(3)
@@ -134,8 +157,8 @@ def swept(
     pull: Callable[[State, State, State, State], tuple[State, State]],
     init: State,
     record: Record,
-    cotangents: State,
-    sums: State,
+    left: Any,
+    pulled: tuple[State, State],
     slots: int,
 ) -> tuple[State, State, Any]:
     """Go back through a loop.
@@ -148,8 +171,8 @@ def swept(
             and the sums.
         init: The state that it started from, of which only the shapes matter.
         record: What was kept.
-        cotangents: Those of the last state.
-        sums: Zeros for the constants.
+        left: How many steps are to be reversed: all, or none.
+        pulled: The cotangents of the last state, and zeros for the constants.
         slots: How many states there is room for.
 
     Returns:
@@ -162,11 +185,11 @@ def swept(
         end, count, source, chosen, at, again = counters
         hand, kept, places, pulled = state
         place = jnp.where(source == _RECORD, chosen, jnp.maximum(count - 1, 0))
-        (found,), loaded = _load([places], place), _load(kept, place)
+        (found,), loaded = load([places], place), load(kept, place)
         hand = [lax.select(source == _HAND, a, b) for a, b in zip(hand, loaded, strict=True)]
         at = lax.select_n(source, found, at, chosen << record.level)
         count = jnp.where(source == _STACK, count, count + 1)
-        kept, places = _store(kept, count - 1, hand), *_store([places], count - 1, [at])
+        kept, places = store(kept, count - 1, hand), *store([places], count - 1, [at])
         left = end - at
         todo = decide(left, slots - count, slots, chosen, last, record.level)
         start = [todo.taped, at, count], (hand, kept, places)
@@ -184,15 +207,15 @@ def swept(
     def tape(counters: Any, state: Any) -> Any:
         (left, at, count), (hand, kept, places) = counters, state
         hand, at = step(hand), at + 1
-        kept, places = _store(kept, count, hand), *_store([places], count, [at])
+        kept, places = store(kept, count, hand), *store([places], count, [at])
         return [left - 1, at, count + 1], (hand, kept, places)
 
     # Where all states were kept, all are worth it.
     dense = record.level == 0
     count, chosen = jnp.where(dense, last + 1, 0), jnp.where(dense, last, 0)
-    start = [record.steps, count, jnp.where(dense, _STACK, _RECORD), chosen, 0, 0]
+    start = [left, count, jnp.where(dense, _STACK, _RECORD), chosen, 0, 0]
     places = jnp.arange(slots, dtype=jnp.int32)
-    state = (init, record.slots, places, (cotangents, sums))
+    state = (init, record.slots, places, pulled)
     counters, done = count_while(_remain, replay, start, state)
     return *done[-1], counters[-1]
 
@@ -213,7 +236,7 @@ def _reverse(
     (_, end, count), (hand, slope, pulled) = counters, state
     pulled = pull(hand, slope, *pulled)
     top = jnp.maximum(count - 1, 0)
-    (at,), hand = _load([places], top), _load(kept, top)
+    (at,), hand = load([places], top), load(kept, top)
     follows = (count > 0) & (at == end - 2)
     return [follows, end - 1, count - follows.astype(jnp.int32)], (hand, slopes(hand), pulled)
 

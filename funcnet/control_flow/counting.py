@@ -28,6 +28,7 @@ class Sweeping:
         slots: How many states could be kept.
         state_bytes: The size of one.
         evaluations: How often the step ran, forwards and again, the reversals not counted.
+        has_inverse: Whether it can be undone instead.
     """
 
     loop: str
@@ -35,11 +36,12 @@ class Sweeping:
     slots: int
     state_bytes: int
     evaluations: int
+    has_inverse: bool = False
 
     @property
     def predicted(self) -> int:
         """How often the schedule says that the step runs."""
-        return replays(self.steps, self.slots)
+        return self.steps if self.has_inverse else replays(self.steps, self.slots)
 
 
 class Log:
@@ -48,12 +50,12 @@ class Log:
     def __init__(self, loop: str, found: list[Sweeping]) -> None:
         self._loop, self._found = loop, found
 
-    def note(self, slots: int, state_bytes: int, steps: Any, again: Any) -> None:
+    def note(self, slots: int, state_bytes: int, steps: Any, again: Any, has_inverse: bool) -> None:
         """Remember a sweep, once it has run."""
 
         def keep(steps: Any, again: Any) -> None:
             evaluations = int(steps) + int(again)
-            found = Sweeping(self._loop, int(steps), slots, state_bytes, evaluations)
+            found = Sweeping(self._loop, int(steps), slots, state_bytes, evaluations, has_inverse)
             self._found.append(found)
 
         jax.debug.callback(keep, steps, again)

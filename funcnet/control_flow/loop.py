@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from funcnet.control_flow.checkpoints import Record, recorded
+from funcnet.control_flow.reversible import Inverse
 from funcnet.control_flow.transpose import Flags, Sweep, replaced, taken
 from funcnet.jaxprs import depends_on
 from funcnet.rules.primitive import LinearMap, rule_p, trace_flat, used_inputs, zeros
@@ -46,6 +47,8 @@ class Loop:
         records: Whether these are returned too, as a `Record` behind the results.
         is_masked: Whether the body does nothing once it should have stopped.
         moves: The loop whose tangents it moves, and along which arguments, if it is dual to one.
+        inverse: ``(*consts, *x)`` to the `x` before, if the body can be undone.
+        tolerance: How far off the inverse may be, None for what suits the dtype.
         log: Who wants to know what its sweeps do.
     """
 
@@ -59,6 +62,8 @@ class Loop:
     records: bool = False
     is_masked: bool = False
     moves: tuple[Loop, Flags] | None = None
+    inverse: ClosedJaxpr | None = None
+    tolerance: float | None = None
     log: Log | None = None
     _linearized: dict[Flags, tuple[ClosedJaxpr, LinearMap]] = field(
         default_factory=dict, init=False
@@ -86,9 +91,14 @@ class Loop:
         return bytes_of(self.carry)
 
     @property
+    def fewest_slots(self) -> int:
+        """How many states have to be kept at least: with an inverse, the last one too."""
+        return 2 if self.inverse is None else 3
+
+    @property
     def slots(self) -> int:
         """How many states the budget allows."""
-        return min(max(self.budget // max(self.state_bytes, 1), 2), _MOST_SLOTS)
+        return min(max(self.budget // max(self.state_bytes, 1), self.fewest_slots), _MOST_SLOTS)
 
     @cached_property
     def primal(self) -> ClosedJaxpr:
@@ -104,8 +114,17 @@ class Loop:
         return jax.lax.while_loop(*self._functions(args))
 
     def _record(self, *args: Any) -> list[Any]:
-        x, record = recorded(*self._functions(args), self.slots)
+        inverse = self.inverse_at(args)
+        check = None if inverse is None else inverse.leads_back
+        x, record = recorded(*self._functions(args), self.slots, check)
         return [*x, *record.flat]
+
+    def inverse_at(self, args: Sequence[Any]) -> Inverse | None:
+        """The inverse of the body, for these constants."""
+        if self.inverse is None:
+            return None
+        undo, consts = jaxpr_as_fun(self.inverse), args[: self.n_consts]
+        return Inverse(lambda x: list(undo(*consts, *x)), self.tolerance)
 
     def recording(self) -> Loop:
         """The same loop, keeping states."""
@@ -166,9 +185,9 @@ class Loop:
             a, b, c = split
             return [*args[:a], *args[b:c]], [*args[a:b], *args[c:]]
 
-        def body(*args: Any) -> list[Any]:
+        def along(step: ClosedJaxpr, *args: Any) -> list[Any]:
             at, towards = parted(args)
-            y, dy = jvp_along(self.body, live, at, towards)
+            y, dy = jvp_along(step, live, at, towards)
             return [*y, *(t for t, f in zip(dy, moves, strict=True) if f)]
 
         def cond(*args: Any) -> list[Any]:
@@ -177,7 +196,10 @@ class Loop:
         return replace(
             self,
             cond=trace_flat(cond, avals),
-            body=trace_flat(body, avals),
+            body=trace_flat(partial(along, self.body), avals),
+            inverse=None
+            if self.inverse is None
+            else trace_flat(partial(along, self.inverse), avals),
             n_consts=n + k,
             records=False,
             moves=(self, live),
@@ -299,6 +321,7 @@ class Loop:
             self,
             cond=trace_flat(cond, avals),
             body=trace_flat(body, avals),
+            inverse=None,  # it does not know which examples had stopped
             n_consts=n + m,
             is_masked=True,
             moves=None,
@@ -351,8 +374,14 @@ class Loop:
 
             differs = any(depends_on(self.cond, mapped))
             every = trace_flat(cond, avals) if differs else self.cond
-            body = batch.map(self.body, avals, axes, axes[self.n_consts :])
-            self._batched[key] = replace(self, cond=every, body=body, moves=None)
+            map_step = partial(batch.map, avals=avals, in_axes=axes, out_axes=axes[self.n_consts :])
+            self._batched[key] = replace(
+                self,
+                cond=every,
+                body=map_step(self.body),
+                inverse=self.inverse and map_step(self.inverse),
+                moves=None,
+            )
         return self._batched[key]
 
 

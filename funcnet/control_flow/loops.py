@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from funcnet.control_flow.counting import logged
-from funcnet.control_flow.loop import Loop, bytes_of
+from funcnet.control_flow.loop import Loop
 from funcnet.control_flow.tracing import Traced, traced
 from funcnet.errors import ArgumentError, DTypeError
 from funcnet.rules.primitive import rule_p
@@ -31,6 +31,8 @@ def while_loop(
     *,
     budget_bytes: int | None = None,
     max_steps: int | None = None,
+    inverse: Callable[[T], T] | None = None,
+    tolerance: float | None = None,
 ) -> T:
     """Repeat a step while a condition holds; forward and reverse mode, at every order.
 
@@ -56,6 +58,13 @@ def while_loop(
             ``vmap``, of those of all examples together. Forward mode keeps none.
         max_steps: A number of steps that must be enough: the loop stops there, with an error if it
             would have gone on.
+        inverse: The inverse of `body_fun`, from a state to the one before. A loop that does not fit
+            into `budget_bytes` is then undone on the way back, and no step is run again. It is
+            checked: on the way forward, that it leads back to each state, and on the way back,
+            that it leads to those that were kept. Where it does not, steps are run again as
+            without it, as they are under a ``vmap`` over examples that may stop apart.
+        tolerance: How far off the inverse may lead, relative to the largest number in an array or
+            to 1; by default the square root of the dtype's precision.
 
     Returns:
         The last state.
@@ -81,8 +90,8 @@ def while_loop(
         Griewank & Walther, Evaluating Derivatives, 2nd ed., 2008, chapter 12.
     """
     if max_steps is None:
-        loop = traced("while_loop", cond_fun, body_fun, init_val)
-        return _run("while_loop", loop, budget_bytes, body_fun)
+        loop = traced("while_loop", cond_fun, body_fun, init_val, inverse=inverse)
+        return _run("while_loop", loop, budget_bytes, tolerance, body_fun)
     if max_steps < 0:
         raise ArgumentError(f"while_loop: max_steps is {max_steps}; it has to be 0 or more.")
 
@@ -94,9 +103,14 @@ def while_loop(
         count, x = state
         return count + 1, body_fun(x)
 
+    def undo(state: Any) -> Any:
+        count, x = state
+        return count - 1, cast(Any, inverse)(x)
+
     counted: Any = (jnp.zeros((), jnp.int32), init_val)
-    loop = traced("while_loop", goes, step, counted, name=_behind_count)
-    _, x = _run("while_loop", loop, budget_bytes, body_fun)
+    back = inverse and undo
+    loop = traced("while_loop", goes, step, counted, inverse=back, name=_behind_count)
+    _, x = _run("while_loop", loop, budget_bytes, tolerance, body_fun)
     _refuse(cond_fun(x), max_steps)
     return x
 
@@ -108,6 +122,8 @@ def fori_loop(
     init_val: T,
     *,
     budget_bytes: int | None = None,
+    inverse: Callable[[Any, T], T] | None = None,
+    tolerance: float | None = None,
 ) -> T:
     """Take a step for each integer from `lower` up to `upper`, that one excluded.
 
@@ -120,6 +136,9 @@ def fori_loop(
         body_fun: From the integer and the state to the next state.
         init_val: The state to start from: a pytree of arrays.
         budget_bytes: As of :func:`while_loop`.
+        inverse: From the integer of a step and the state after it to the state before it; otherwise
+            as of :func:`while_loop`.
+        tolerance: As of :func:`while_loop`.
 
     Returns:
         The last state.
@@ -136,16 +155,28 @@ def fori_loop(
         [81.0, 108.0]
     """
     first, last = (_bound(name, b) for name, b in (("lower", lower), ("upper", upper)))
-    counts = jnp.promote_types(first.dtype, last.dtype)
+    counts = jnp.result_type(lower, upper)  # Python's numbers take the dtype of the other
     last = jax.lax.convert_element_type(last, counts)
 
     def step(state: Any) -> Any:
         i, x = state
         return i + np.ones((), counts), body_fun(i, x)
 
+    def undo(state: Any) -> Any:
+        i, x = state
+        i = i - np.ones((), counts)
+        return i, cast(Any, inverse)(i, x)
+
     start: Any = (jax.lax.convert_element_type(first, counts), init_val)
-    loop = traced("fori_loop", lambda s: s[0] < last, step, start, name=_behind_count)
-    return _run("fori_loop", loop, budget_bytes, body_fun)[1]
+    loop = traced(
+        "fori_loop",
+        lambda s: s[0] < last,
+        step,
+        start,
+        inverse=inverse and undo,
+        name=_behind_count,
+    )
+    return _run("fori_loop", loop, budget_bytes, tolerance, body_fun)[1]
 
 
 def _bound(name: str, bound: Any) -> Any:
@@ -163,17 +194,31 @@ def _behind_count(path: str) -> str:
 
 
 def _run(
-    function: str, loop: Traced, budget_bytes: int | None, body_fun: Callable[..., Any]
+    function: str,
+    loop: Traced,
+    budget_bytes: int | None,
+    tolerance: float | None,
+    body_fun: Callable[..., Any],
 ) -> Any:
     """Run a loop; its state as a tree."""
-    budget = DEFAULT_BUDGET if budget_bytes is None else budget_bytes
-    size = bytes_of([jax.typeof(x) for x in loop.state])
-    if budget_bytes is not None and budget < 2 * size:
+    made = Loop(
+        loop.cond,
+        loop.body,
+        len(loop.consts),
+        DEFAULT_BUDGET if budget_bytes is None else budget_bytes,
+        inverse=loop.inverse,
+        tolerance=tolerance,
+        log=logged(body_fun),
+    )
+    least = made.fewest_slots * made.state_bytes
+    if budget_bytes is not None and budget_bytes < least:
         raise ArgumentError(
-            f"{function}: budget_bytes={budget_bytes:,} is too little: one state takes {size:,} "
-            f"bytes, and two have to be kept at least. Give {2 * size:,} or more."
+            f"{function}: budget_bytes={budget_bytes:,} is too little: one state takes "
+            f"{made.state_bytes:,} bytes, and {made.fewest_slots} have to be kept at least. Give "
+            f"{least:,} or more."
         )
-    made = Loop(loop.cond, loop.body, len(loop.consts), budget, log=logged(body_fun))
+    if tolerance is not None and not tolerance >= 0:
+        raise ArgumentError(f"{function}: tolerance is {tolerance}; it has to be 0 or more.")
     return loop.tree.unflatten(rule_p.bind(*loop.consts, *loop.state, application=made))
 
 

@@ -23,13 +23,15 @@ class Traced(NamedTuple):
     Attributes:
         cond: ``(*consts, *state)`` to one bool.
         body: ``(*consts, *state)`` to the next state.
-        consts: What the two functions close over.
+        inverse: ``(*consts, *state)`` to the state before, if there is one.
+        consts: What these functions close over.
         state: The leaves of the initial state.
         tree: Its structure.
     """
 
     cond: ClosedJaxpr
     body: ClosedJaxpr
+    inverse: ClosedJaxpr | None
     consts: list[Any]
     state: list[Any]
     tree: Any
@@ -41,6 +43,7 @@ def traced(
     body_fun: Callable[[Any], Any],
     init_val: Any,
     *,
+    inverse: Callable[[Any], Any] | None = None,
     name: Callable[[str], str] = str,
 ) -> Traced:
     """Trace a loop.
@@ -51,28 +54,32 @@ def traced(
         body_fun: From the state to the next.
         init_val: The state to start from. Python's numbers in it take the dtype that the step
             gives them, as in :func:`jax.lax.while_loop`.
+        inverse: From a state to the one before, if the step can be undone.
         name: What a leaf is called, from its path in `init_val`.
     """
     paths, leaves, tree = _leaves(init_val)
     state = [x if _is_number(x) else jnp.asarray(x) for x in leaves]
     body, out_tree = _trace(body_fun, tree, state)
     names = [name(path) for path in paths]
-    if out_tree != tree:
-        raise ShapeError(
-            f"{function}: body_fun returns a state of another structure than init_val: {out_tree} "
-            f"after {tree}. Let both have the same."
-        )
+    _check_structure(f"{function}: body_fun", out_tree, tree)
     widened = [_widened(x, y) for x, y in zip(state, body.out_avals, strict=True)]
     if any(x is not y for x, y in zip(state, widened, strict=True)):
         state = widened
         body, _ = _trace(body_fun, tree, state)
-    _check_same(function, names, state, body.out_avals)
+    _check_same(f"{function}: body_fun", names, state, body.out_avals)
     state = [jax.lax.convert_element_type(x, jax.typeof(x).dtype) for x in state]
     body, _ = _trace(body_fun, tree, state)
-    _check_same(function, names, state, body.out_avals)
+    _check_same(f"{function}: body_fun", names, state, body.out_avals)
     cond, _ = _trace(cond_fun, tree, state)
     _check_bool(function, cond.out_avals)
-    return Traced(*_closed([cond, body], state), state, tree)
+    if inverse is None:
+        (cond, body), consts = _closed([cond, body], state)
+        return Traced(cond, body, None, consts, state, tree)
+    undo, out_tree = _trace(inverse, tree, state)
+    _check_structure(f"{function}: inverse", out_tree, tree)
+    _check_same(f"{function}: inverse", names, state, undo.out_avals)
+    (cond, body, undo), consts = _closed([cond, body, undo], state)
+    return Traced(cond, body, undo, consts, state, tree)
 
 
 def _leaves(tree: Any) -> tuple[list[str], list[Any], Any]:
@@ -107,18 +114,26 @@ def _widened(x: Any, after: Any) -> Any:
     return jax.lax.convert_element_type(x, after.dtype) if fits else x
 
 
-def _check_same(function: str, names: Sequence[str], state: Sequence[Any], after: Any) -> None:
+def _check_structure(whose: str, found: Any, tree: Any) -> None:
+    if found != tree:
+        raise ShapeError(
+            f"{whose} returns a state of another structure than init_val: {found} after {tree}. "
+            "Let both have the same."
+        )
+
+
+def _check_same(whose: str, names: Sequence[str], state: Sequence[Any], after: Any) -> None:
     for name, x, y in zip(names, map(jax.typeof, state), after, strict=True):
         leaf = f"the leaf {name!r} of the state" if name else "the state"
         if x.shape != y.shape:
             raise ShapeError(
-                f"{function}: body_fun turns {leaf} of shape {x.shape} into one of shape "
+                f"{whose} turns {leaf} of shape {x.shape} into one of shape "
                 f"{y.shape}. A state keeps its shape."
             )
         if x.dtype != y.dtype:
             raise DTypeError(
-                f"{function}: body_fun turns {leaf} from {x.dtype} into {y.dtype}. A state keeps "
-                f"its dtype: cast the initial state, or what body_fun returns."
+                f"{whose} turns {leaf} from {x.dtype} into {y.dtype}. A state keeps "
+                f"its dtype: cast the initial state, or what is returned."
             )
 
 
@@ -130,7 +145,7 @@ def _check_bool(function: str, results: Sequence[Any]) -> None:
 
 def _closed(
     jaxprs: Sequence[ClosedJaxpr], state: Sequence[Any]
-) -> tuple[ClosedJaxpr, ClosedJaxpr, list[Any]]:
+) -> tuple[list[ClosedJaxpr], list[Any]]:
     """The same functions, which are given what they close over as first arguments."""
     consts = [c for jaxpr in jaxprs for c in jaxpr.consts]
     avals = [jax.typeof(x) for x in (*consts, *state)]
@@ -140,7 +155,7 @@ def _closed(
         open_one = straight(top.eqns, [*top.constvars, *top.invars], top.outvars)
         made.append(trace_flat(_given(open_one, start, end, len(consts)), avals))
         start = end
-    return made[0], made[1], [jnp.asarray(c) for c in consts]
+    return made, [jnp.asarray(c) for c in consts]
 
 
 def _given(jaxpr: ClosedJaxpr, start: int, end: int, n: int) -> Callable[..., Any]:

@@ -12,13 +12,14 @@ of checkpoints.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from funcnet.control_flow.checkpoints import Record, swept
+from funcnet.control_flow.checkpoints import Record, load, swept
+from funcnet.control_flow.reversible import undone
 from funcnet.rules.primitive import BatchedApplication, LinearMap, rule_p, trace_flat, zeros
 
 if TYPE_CHECKING:
@@ -124,12 +125,18 @@ class Sweep:
             made = back(*args[:n], *x, *slope, *cts)
             return list(made[len(sums) :]), [a + b for a, b in zip(sums, made, strict=False)]
 
-        kept = Record.of(record)
-        cotangents, sums, again = swept(
-            body, slopes, pull, init, kept, cotangents, sums, self.slots
-        )
+        kept, pulled = Record.of(record), (cotangents, sums)
+        inverse, left = self.loop.inverse_at(args), kept.steps
+        if inverse is not None:
+            last = load(kept.slots, self.slots - 1)
+            good, by_inverse = undone(inverse, slopes, pull, last, kept, pulled)
+            pulled = jax.tree.map(partial(jax.lax.select, good), by_inverse, pulled)
+            left = jax.numpy.where(good, 0, left)
+        cotangents, sums, again = swept(body, slopes, pull, init, kept, left, pulled, self.slots)
         if self.loop.log is not None:
-            self.loop.log.note(self.slots, self.loop.state_bytes, kept.steps, again)
+            self.loop.log.note(
+                self.slots, self.loop.state_bytes, kept.steps, again, inverse is not None
+            )
         return [*sums, *cotangents]
 
     def widen(self, live: Sequence[bool]) -> Flags:

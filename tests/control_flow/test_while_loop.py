@@ -297,7 +297,9 @@ def test_no_step_twice_where_all_states_fit() -> None:
         grad(lambda x: fori_loop(0, 10, counted_body, x, budget_bytes=10_000).sum())(STATE)
     )
     jax.effects_barrier()
-    assert len(calls) == 20
+    # Ten forwards, ten to be reversed, and one for slopes that are computed before it is known that
+    # no step is left.
+    assert len(calls) == 21
 
 
 # In the other rooms
