@@ -121,7 +121,8 @@ def fixed_point(
     def step(at: _Search) -> _Search:
         x = f(at.x)
         moved = norm(jax.tree.map(jnp.subtract, x, at.x))
-        rate = jnp.where(at.steps > 0, jnp.maximum(moved / at.moved, 0.9 * at.rate), 1.0)
+        rate = jnp.maximum(moved / at.moved, 0.9 * at.rate)
+        rate = jnp.where((at.steps > 0) & jnp.isfinite(rate), rate, at.rate)
         stuck = jnp.where(moved < at.least, 0, at.stuck + 1)
         return _Search(x, at.steps + 1, moved, rate, jnp.minimum(moved, at.least), stuck)
 
